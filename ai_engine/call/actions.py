@@ -1,0 +1,88 @@
+"""What a call can decide to do, in the imperative."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Base of everything the rules can ask the session to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgent(Action):
+    """Open the provider's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greet(Action):
+    """Let the agent speak first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlayout(Action):
+    """Silence the agent at once, tell it how much was heard, trim the transcript."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgent(Action):
+    """The caller's turn is over: the agent should answer it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge(Action):
+    """Ask the agent to break a long silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSilenceTimer(Action):
+    """Begin to count the quiet in which nobody has the floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopSilenceTimer(Action):
+    """Somebody has the floor again."""
+
+
+class Prompt(StrEnum):
+    """Recorded sentences the engine can say with no provider at all."""
+
+    TRANSFER = "transfer"
+    """'Please hold the line, I am connecting you to a person.'"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPrompt(Action):
+    """Say a recorded sentence through the playout, as a reply of the engine's own."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Action):
+    """End the caller's channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferToHuman(Action):
+    """Send the caller's channel to the human extension in the dialplan."""
+
+
+class EndReason(StrEnum):
+    """Why a call left the engine; exactly one per call."""
+
+    CALLER_HUNG_UP = "caller_hung_up"
+    AGENT_HUNG_UP = "agent_hung_up"
+    TRANSFERRED = "transferred"
+    """To a human, because somebody asked for it."""
+    RESCUED = "rescued"
+    """To a human, because something failed."""
+    TAKEN_BACK = "taken_back"
+    """Asterisk took the channel away from the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall(Action):
+    """Leave the call's one way out."""
+
+    reason: EndReason

@@ -1,0 +1,1 @@
+"""One call, alive: the hall in which ports meet rules."""
