@@ -25,6 +25,11 @@ class StopPlayout(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Listen(Action):
+    """The caller has the floor: the agent should take in what is being said, from the pre-roll on."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskAgent(Action):
     """The caller's turn is over: the agent should answer it."""
 

@@ -170,6 +170,11 @@ class PlayoutDrained(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PlayoutIdle(CallEvent):
+    """Nothing waits to be played and no reply is open: the last word was heard."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyCut(CallEvent):
     """A reply was stopped before its end, after ``heard_ms`` of it had been written to the line."""
 

@@ -1,0 +1,103 @@
+"""From arrival to the one way out: a table."""
+
+from enum import StrEnum
+
+from ai_engine.call.actions import (
+    Action,
+    EndCall,
+    EndReason,
+    Greet,
+    HangUp,
+    PlayPrompt,
+    Prompt,
+    StartAgent,
+    StopPlayout,
+    TransferToHuman,
+)
+from ai_engine.call.events import (
+    AgentLost,
+    AgentStarted,
+    CallerHungUp,
+    CallerSpoke,
+    CallEvent,
+    EngineStopping,
+    HangupAsked,
+    MediaAttached,
+    MediaLost,
+    PlayoutIdle,
+    TakenBack,
+    TimeRanOut,
+    TransferAsked,
+)
+
+
+class Phase(StrEnum):
+    """How far a call has come."""
+
+    ARRIVING = "arriving"
+    """Being answered; sound does not flow yet."""
+    STARTING = "starting"
+    """Sound flows; the agent is being started."""
+    TALKING = "talking"
+    CLOSING = "closing"
+    """The last words are being played, then the agent hangs up. The caller may still interrupt."""
+    HANDING_OVER = "handing_over"
+    """The last words are being played, then a human takes over."""
+    RESCUING = "rescuing"
+    """Something failed: a recorded sentence is being played, then a human takes over."""
+    ENDED = "ended"
+
+
+Row = tuple[Phase, tuple[Action, ...]]
+
+_TRANSFERRED = (TransferToHuman(), EndCall(EndReason.TRANSFERRED))
+_RESCUED = (TransferToHuman(), EndCall(EndReason.RESCUED))
+_HUNG_UP = (HangUp(), EndCall(EndReason.AGENT_HUNG_UP))
+
+TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
+    (Phase.ARRIVING, MediaAttached): (Phase.STARTING, (StartAgent(),)),
+    (Phase.STARTING, AgentStarted): (Phase.TALKING, (Greet(),)),
+    (Phase.STARTING, AgentLost): (Phase.RESCUING, (PlayPrompt(Prompt.TRANSFER),)),
+    (Phase.STARTING, TransferAsked): (Phase.ENDED, _TRANSFERRED),
+    (Phase.TALKING, AgentLost): (Phase.RESCUING, (StopPlayout(), PlayPrompt(Prompt.TRANSFER))),
+    (Phase.TALKING, HangupAsked): (Phase.CLOSING, ()),
+    (Phase.TALKING, TransferAsked): (Phase.HANDING_OVER, ()),
+    (Phase.CLOSING, PlayoutIdle): (Phase.ENDED, _HUNG_UP),
+    (Phase.CLOSING, TimeRanOut): (Phase.ENDED, _HUNG_UP),
+    (Phase.CLOSING, AgentLost): (Phase.ENDED, _HUNG_UP),
+    (Phase.CLOSING, CallerSpoke): (Phase.TALKING, ()),
+    (Phase.CLOSING, TransferAsked): (Phase.HANDING_OVER, ()),
+    (Phase.HANDING_OVER, PlayoutIdle): (Phase.ENDED, _TRANSFERRED),
+    (Phase.HANDING_OVER, TimeRanOut): (Phase.ENDED, _TRANSFERRED),
+    (Phase.HANDING_OVER, AgentLost): (Phase.ENDED, _TRANSFERRED),
+    (Phase.RESCUING, PlayoutIdle): (Phase.ENDED, _RESCUED),
+    (Phase.RESCUING, TimeRanOut): (Phase.ENDED, _RESCUED),
+    (Phase.RESCUING, TransferAsked): (Phase.ENDED, _RESCUED),
+}
+"""What is not listed changes nothing."""
+
+_ALIVE = [phase for phase in Phase if phase is not Phase.ENDED]
+TRANSITIONS |= {(phase, CallerHungUp): (Phase.ENDED, (EndCall(EndReason.CALLER_HUNG_UP),)) for phase in _ALIVE}
+TRANSITIONS |= {(phase, TakenBack): (Phase.ENDED, (EndCall(EndReason.TAKEN_BACK),)) for phase in _ALIVE}
+TRANSITIONS |= {(phase, MediaLost): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
+TRANSITIONS |= {(phase, EngineStopping): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
+
+
+class Lifecycle:
+    """The phase of one call."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.ARRIVING
+
+    @property
+    def conversing(self) -> bool:
+        """Whether the rules of turn-taking apply."""
+        return self.phase in (Phase.TALKING, Phase.CLOSING)
+
+    def handle(self, event: CallEvent) -> tuple[Action, ...]:
+        """Move on and return what must be done."""
+        row = TRANSITIONS.get((self.phase, type(event)))
+        if row is None:
+            return ()
+        self.phase, actions = row
+        return actions

@@ -1,0 +1,1 @@
+"""The AI on the other side, each behind the ``Agent`` port."""

@@ -1,0 +1,250 @@
+"""The agent served by ``local_ai_server`` over the wire of docs/local_ai_protocol.md."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from ai_engine.audio.format import FRAME_MS, SLIN16, AudioFormat
+from ai_engine.audio.preroll import PreRoll
+from ai_engine.call.events import (
+    CallerSaid,
+    CallEvent,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyId,
+    ReplyText,
+    Stage,
+    StageReached,
+    ToolAsked,
+)
+from ai_engine.errors import ProviderError
+from ai_engine.session.ports import Briefing
+
+log = structlog.get_logger(__name__)
+
+_PROTOCOL = 1
+_HEADER = 4  # bytes of reply id before the PCM of a binary frame
+_MOST_WAITING = 20_000 // FRAME_MS
+"""Messages that may wait for a slow server (20 s of voice); beyond that it counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """Where the local server is and how it is listened to."""
+
+    url: str = "ws://127.0.0.1:8765/v1"
+    connect_seconds: float = 1.0
+    preroll_ms: int = 400
+    """Sound from before the onset of speech that is sent along, so that the first syllable is kept."""
+    heartbeat_seconds: float = 10.0
+
+
+class LocalAgent:
+    """Implements ``Agent``. Sound is sent only while the caller has the floor, pre-roll first."""
+
+    provider = "local"
+
+    def __init__(self, settings: LocalSettings) -> None:
+        self._settings = settings
+        self.input_format: AudioFormat = SLIN16
+        self.output_format: AudioFormat = SLIN16
+        self._socket: ClientConnection | None = None
+        self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_WAITING)
+        self._sender: asyncio.Task[None] | None = None
+        self._preroll = PreRoll(SLIN16, settings.preroll_ms)
+        self._turn = 0
+        self._listening = False
+        self._refused: set[int] = set()
+        self._overflowed = False
+        self._awaited: set[Stage] = set()
+
+    async def start(self, briefing: Briefing) -> None:
+        try:
+            self._socket = await connect(
+                self._settings.url,
+                open_timeout=self._settings.connect_seconds,
+                ping_interval=self._settings.heartbeat_seconds,
+                ping_timeout=self._settings.heartbeat_seconds,
+                close_timeout=1.0,
+                compression=None,
+                proxy=None,
+            )
+            await self._socket.send(json.dumps(_start_message(briefing)))
+            ready = _decode(await self._socket.recv())
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
+            raise ProviderError(f"local AI server at {self._settings.url}: {error or 'no answer'}") from error
+        if not isinstance(ready, dict) or ready.get("type") != "ready":
+            raise ProviderError(f"local AI server refused the call: {_complaint(ready)}")
+        self.input_format = AudioFormat(int(ready["input_rate"]))
+        self.output_format = AudioFormat(int(ready["output_rate"]))
+        self._preroll = PreRoll(self.input_format, self._settings.preroll_ms)
+        self._sender = asyncio.create_task(self._send_all(self._socket))
+
+    # -- what the session tells us --------------------------------------------------------------------------
+
+    def greet(self) -> None:
+        self._await_stages(Stage.FIRST_AUDIO)
+        self._post({"type": "greet"})
+
+    def hear(self, pcm: bytes) -> None:
+        if self._listening:
+            self._put(pcm)
+        else:
+            self._preroll.push(pcm)
+
+    def caller_spoke(self) -> None:
+        self._turn += 1
+        self._listening = True
+        self._post({"type": "turn_begin", "turn": self._turn})
+        for frame in self._preroll.take():
+            self._put(frame)
+
+    def caller_paused(self) -> None:
+        if not self._listening:
+            return
+        self._listening = False
+        self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
+        self._post({"type": "turn_end", "turn": self._turn})
+
+    def digit(self, digit: str) -> None:
+        self._post({"type": "digit", "digit": digit})
+
+    def nudge(self) -> None:
+        self._await_stages(Stage.FIRST_AUDIO)
+        self._post({"type": "nudge"})
+
+    def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
+        self._refused.add(reply)
+        self._post({"type": "cancel", "reply": reply, "heard_ms": round(heard_ms)})
+
+    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+        self._post({"type": "tool_result", "id": id, "result": dict(result)})
+
+    # -- what the server tells us ---------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[CallEvent]:
+        assert self._socket is not None, "start() comes first"
+        try:
+            async for message in self._socket:
+                for event in self._understand(message):
+                    yield event
+                if self._overflowed:
+                    raise ProviderError("local AI server does not take the caller's voice any more")
+        except ConnectionClosed as error:
+            raise ProviderError(f"local AI server closed the connection: {error}") from error
+        raise ProviderError("local AI server ended the session")
+
+    async def close(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sender
+        if self._socket is not None:
+            await self._socket.close()
+
+    def _understand(self, message: str | bytes) -> list[CallEvent]:
+        if isinstance(message, bytes):
+            return self._sound(message)
+        said = _decode(message)
+        if not isinstance(said, dict):
+            raise ProviderError("local AI server sent something that is not JSON")
+        try:
+            return self._word(said)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProviderError(f"local AI server sent a broken {said.get('type')!r}: {error!r}") from error
+
+    def _sound(self, message: bytes) -> list[CallEvent]:
+        if len(message) <= _HEADER or len(message) % 2:
+            raise ProviderError("local AI server sent sound that is no PCM16")
+        reply = int.from_bytes(message[:_HEADER])
+        if reply in self._refused:
+            return []
+        return [*self._stage(Stage.FIRST_AUDIO), ReplyAudio(ReplyId(reply), message[_HEADER:])]
+
+    def _word(self, said: dict[str, Any]) -> list[CallEvent]:
+        kind = said["type"]
+        if kind == "partial":
+            return [CallerSaid(str(said["text"]), final=False)]
+        if kind == "final":
+            return [*self._stage(Stage.TRANSCRIPT), CallerSaid(str(said["text"]))]
+        if kind == "tool":
+            return [ToolAsked(str(said["id"]), str(said["name"]), dict(said["arguments"]))]
+        if kind == "error":
+            if said["fatal"]:
+                raise ProviderError(f"local AI server: {_complaint(said)}")
+            log.warning("local AI server complains", code=said["code"], message=said["message"])
+            return []
+        if kind in ("reply", "token", "clause", "reply_end"):
+            return self._of_reply(kind, ReplyId(int(said["reply"])), said)
+        return []
+
+    def _of_reply(self, kind: str, reply: ReplyId, said: dict[str, Any]) -> list[CallEvent]:
+        if kind == "reply" and self._listening and said.get("turn") is not None:
+            # The caller went on speaking: what answers the earlier words comes too late.
+            self.interrupt(reply, 0.0)
+        if kind == "reply_end":
+            self._refused.discard(reply)
+            return [ReplyEnded(reply)]
+        if reply in self._refused:
+            return []
+        if kind == "reply":
+            return [ReplyBegan(reply)]
+        if kind == "token":
+            return self._stage(Stage.FIRST_TOKEN)
+        return [ReplyText(reply, str(said["text"]))]
+
+    def _await_stages(self, *stages: Stage) -> None:
+        self._awaited = set(stages)
+
+    def _stage(self, stage: Stage) -> list[CallEvent]:
+        if stage not in self._awaited:
+            return []
+        self._awaited.discard(stage)
+        return [StageReached(stage)]
+
+    # -- the way out -----------------------------------------------------------------------------------------
+
+    def _post(self, message: Mapping[str, Any]) -> None:
+        self._put(json.dumps(message))
+
+    def _put(self, message: str | bytes) -> None:
+        try:
+            self._outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            self._overflowed = True
+
+    async def _send_all(self, socket: ClientConnection) -> None:
+        with suppress(ConnectionClosed):  # events() reports it
+            while True:
+                await socket.send(await self._outbox.get())
+
+
+def _start_message(briefing: Briefing) -> dict[str, Any]:
+    return {
+        "type": "start",
+        "protocol": _PROTOCOL,
+        "call_id": briefing.call_id,
+        "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": briefing.prompt},
+        "history": [list(turn) for turn in briefing.history],
+    }
+
+
+def _decode(message: str | bytes) -> Any:
+    try:
+        return json.loads(message)
+    except ValueError:
+        return None
+
+
+def _complaint(said: Any) -> str:
+    if not isinstance(said, dict):
+        return "it does not speak our protocol"
+    return f"{said.get('message', said)} ({said.get('code', said.get('type'))})"

@@ -1,0 +1,391 @@
+"""One call from answer to goodbye: events in, actions out, everything released once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.playout import Playout
+from ai_engine.audio.vad import VoiceActivity
+from ai_engine.call import actions as do
+from ai_engine.call.actions import Action, EndReason, Prompt
+from ai_engine.call.events import (
+    AgentLost,
+    AgentSpoke,
+    AgentStarted,
+    CallerHungUp,
+    CallerSaid,
+    CallerSpoke,
+    CallEvent,
+    DigitReceived,
+    HangupAsked,
+    MediaAttached,
+    MediaLost,
+    PlayoutDrained,
+    PlayoutIdle,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyCut,
+    ReplyEnded,
+    ReplyId,
+    ReplyText,
+    SilenceElapsed,
+    TimeRanOut,
+    ToolAsked,
+    TransferAsked,
+)
+from ai_engine.call.lifecycle import Lifecycle, Phase
+from ai_engine.call.transcript import Transcript
+from ai_engine.call.turns import Floor, Turns
+from ai_engine.errors import AsteriskError, CallGone, ProviderError
+from ai_engine.session.ports import Agent, Briefing, CallControl, Expected, Media, Observer, Tool
+from ai_engine.session.settings import SessionSettings
+from ai_engine.session.voice_line import VoiceLine
+
+log = structlog.get_logger(__name__)
+
+_PROMPT_REPLY = ReplyId(2**31)
+"""The engine's own sentence comes after every reply an agent can have made."""
+
+
+class CallSession:
+    """Runs one call; ``run`` returns when the call has left the engine and nothing of it remains."""
+
+    def __init__(
+        self,
+        *,
+        control: CallControl,
+        expected: Expected,
+        agent: Agent,
+        briefing: Briefing,
+        tools: Mapping[str, Tool],
+        observers: Sequence[Observer],
+        prompts: Mapping[Prompt, bytes],
+        ear: VoiceActivity,
+        settings: SessionSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        """``prompts`` is PCM in the format of ``expected``; ``clock`` is the loop's, in seconds."""
+        self.call_id = briefing.call_id
+        self.phase_changed_at = clock()
+        self._control = control
+        self._expected = expected
+        self._agent = agent
+        self._briefing = briefing
+        self._tools = tools
+        self._observers = observers
+        self._prompts = prompts
+        self._settings = settings
+        self._clock = clock
+        self._lifecycle = Lifecycle()
+        self._turns = Turns()
+        self.transcript = Transcript()
+        self._line = VoiceLine(
+            self.call_id,
+            expected.format,
+            ear,
+            Playout(expected.format, settings.jitter_buffer_ms),
+            observers,
+            self.happened,
+            barge_in=settings.barge_in,
+        )
+        self._format: AudioFormat = expected.format
+        self._media: Media | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
+        self._farewell: Callable[[], Awaitable[None]] | None = None
+        self._timers: dict[type[CallEvent], asyncio.TimerHandle] = {}
+        self._nudges = 0
+        self._log = log.bind(call_id=self.call_id)
+
+    @property
+    def phase(self) -> Phase:
+        return self._lifecycle.phase
+
+    @property
+    def floor(self) -> Floor:
+        return self._turns.floor
+
+    # -- one call, one task group, one way out -------------------------------------------------------------
+
+    async def run(self) -> EndReason:
+        """Answer, attach, talk, say goodbye, release. Raises only what is a defect of ours."""
+        facts = {
+            "agent": str(self._briefing.agent.get("name", "")),
+            "provider": self._agent.provider,
+            "caller": self._briefing.caller_number,
+            "dialled": self._briefing.dialled,
+            "channel": self._control.channel_id,
+        }
+        for observer in self._observers:
+            observer.call_started(self.call_id, facts, self._clock())
+        reason = EndReason.RESCUED
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._spawn(self._follow_control())
+                self._spawn(self._stay_alive())
+                self._spawn(self._arrive())
+                reason = await self._ended
+                await self._say_farewell()
+                for job in self._jobs:
+                    job.cancel()
+            return reason
+        finally:
+            await self._release(reason)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        job = self._group.create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _arrive(self) -> None:
+        try:
+            await self._control.answer()
+            await self._control.keep_alive(self._settings.dead_man_seconds)
+            async with asyncio.timeout(self._settings.media_seconds):
+                await self._control.attach_media(self._expected.uuid, self._expected.address, self._expected.format)
+                self._media = await self._expected.connected
+        except CallGone:
+            self.happened(CallerHungUp())
+            return
+        except TimeoutError:
+            self.happened(MediaLost(f"no media connection within {self._settings.media_seconds} s"))
+            return
+        except AsteriskError as error:
+            self.happened(MediaLost(str(error)))
+            return
+        self._media.attach(self._line)
+        self._log.info("bound to channel", channel=self._control.channel_id, uuid=str(self._expected.uuid))
+        self.happened(MediaAttached(self._media.transport))
+
+    async def _start_agent(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.provider_start_seconds):
+                await self._agent.start(self._briefing)
+        except TimeoutError:
+            self.happened(
+                AgentLost(f"{self._agent.provider} was not ready in {self._settings.provider_start_seconds} s")
+            )
+            return
+        except ProviderError as error:
+            self.happened(AgentLost(str(error)))
+            return
+        self._line.bring_in(self._agent)
+        self._log.info("provider session started", provider=self._agent.provider)
+        self._spawn(self._follow_agent())
+        self.happened(AgentStarted(self._agent.provider))
+
+    async def _follow_agent(self) -> None:
+        try:
+            async for event in self._agent.events():
+                self.happened(event)
+        except ProviderError as error:
+            self.happened(AgentLost(str(error)))
+        else:
+            self.happened(AgentLost(f"{self._agent.provider} ended the session"))
+
+    async def _follow_control(self) -> None:
+        async for event in self._control.events():
+            self.happened(event)
+
+    async def _stay_alive(self) -> None:
+        """Refresh the dead-man switch: should this stop, Asterisk itself takes the caller to a human."""
+        while True:
+            await asyncio.sleep(self._settings.dead_man_seconds / 3)
+            with suppress(AsteriskError, CallGone):
+                await self._control.keep_alive(self._settings.dead_man_seconds)
+
+    async def _say_farewell(self) -> None:
+        if self._farewell is None:
+            return
+        try:
+            await self._farewell()
+        except CallGone:
+            pass
+        except AsteriskError as error:
+            self._log.error("could not hand the caller on; the dead-man switch will", error=str(error))
+
+    async def _release(self, reason: EndReason) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._line.send_away()
+        if isinstance(self._expected.connected, asyncio.Future):
+            self._expected.connected.cancel()
+        if self._media is not None:
+            self._media.close()
+        await self._agent.close()
+        with suppress(AsteriskError, CallGone):
+            await self._control.close()
+        for observer in self._observers:
+            observer.call_ended(self.call_id, reason, self._clock())
+
+    # -- events in -----------------------------------------------------------------------------------------
+
+    def happened(self, event: CallEvent) -> None:
+        """The one point every event of the call passes."""
+        if self._ended.done():
+            return
+        if isinstance(event, ReplyAudio):
+            self._take_audio(event)
+            return
+        now = self._clock()
+        for observer in self._observers:
+            observer.happened(self.call_id, event, now)
+        self._note(event, now)
+        before = self._lifecycle.phase
+        actions = self._lifecycle.handle(event)
+        if self._lifecycle.phase is not before:
+            self._enter(self._lifecycle.phase, now)
+        if self._lifecycle.conversing:
+            actions += self._turns.handle(event)
+        for action in actions:
+            self._act(action)
+
+    def _note(self, event: CallEvent, now: float) -> None:
+        """What an event means to the books and to the agent, whatever the rules decide."""
+        match event:
+            case ReplyBegan(reply):
+                self._line.begin(reply, self._agent.output_format)
+            case ReplyText(reply, text):
+                self.transcript.agent_said(reply, text, now)
+            case ReplyEnded(reply):
+                self._line.finish(reply)
+            case ReplyCut(reply, heard_ms):
+                self.transcript.reply_cut(reply, heard_ms)
+            case AgentSpoke() | PlayoutDrained():
+                self._cancel_timer(AgentLost)
+            case CallerSpoke():
+                self._nudges = 0
+                self._cancel_timer(AgentLost)
+            case CallerSaid(text, True):
+                self.transcript.caller_said(text, now)
+            case ToolAsked():
+                self._spawn(self._use_tool(event))
+            case DigitReceived(digit):
+                self._take_digit(digit)
+            case AgentLost(reason):
+                self._line.send_away()
+                self._log.error("provider lost", provider=self._agent.provider, reason=reason)
+            case MediaLost(reason):
+                self._log.warning("media lost", reason=reason)
+
+    def _take_audio(self, event: ReplyAudio) -> None:
+        if self._line.play(event.reply, event.pcm):
+            self.transcript.agent_sounded(event.reply, self._agent.output_format.ms(len(event.pcm)))
+
+    def _take_digit(self, digit: str) -> None:
+        if digit == self._settings.human_digit:
+            self._act(do.StopPlayout())
+            self.happened(TransferAsked(f"the caller pressed {digit}"))
+        elif self._lifecycle.conversing:
+            self._agent.digit(digit)
+
+    async def _use_tool(self, asked: ToolAsked) -> None:
+        tool = self._tools.get(asked.name)
+        if tool is None:
+            result: Mapping[str, Any] = {"ok": False, "error": f"there is no tool {asked.name!r}"}
+        else:
+            result = await tool.run(asked.arguments, self)
+        self._agent.answer_tool(asked.id, result)
+
+    # -- actions out ---------------------------------------------------------------------------------------
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case do.StartAgent():
+                self._spawn(self._start_agent())
+            case do.Greet():
+                self._await_reply()
+                self._agent.greet()
+            case do.Listen():
+                self._agent.caller_spoke()
+            case do.AskAgent():
+                self._await_reply()
+                self._agent.caller_paused()
+            case do.StopPlayout():
+                self._stop_playout()
+            case do.Nudge():
+                self._nudge()
+            case do.StartSilenceTimer():
+                self._start_timer(self._settings.no_input_seconds, SilenceElapsed())
+            case do.StopSilenceTimer():
+                self._cancel_timer(SilenceElapsed)
+            case do.PlayPrompt(prompt):
+                self._play_prompt(prompt)
+            case do.HangUp():
+                self._farewell = self._control.hang_up
+            case do.TransferToHuman():
+                self._farewell = self._transfer_to_human
+            case do.EndCall(reason):
+                self._ended.set_result(reason)
+            case _:
+                raise AssertionError(f"no way to do {action}")
+
+    def _stop_playout(self) -> None:
+        for cut in self._line.stop():
+            self.happened(cut)
+            if self._lifecycle.phase is not Phase.RESCUING:
+                self._agent.interrupt(cut.reply, cut.heard_ms)
+
+    def _nudge(self) -> None:
+        self._nudges += 1
+        if self._nudges > self._settings.no_input_limit:
+            self.happened(HangupAsked())
+        else:
+            self._await_reply()
+            self._agent.nudge()
+
+    def _play_prompt(self, prompt: Prompt) -> None:
+        if self._line.begin(_PROMPT_REPLY, self._format):
+            self._line.play(_PROMPT_REPLY, self._prompts[prompt])
+            self._line.finish(_PROMPT_REPLY)
+
+    def _await_reply(self) -> None:
+        seconds = self._settings.reply_seconds
+        self._start_timer(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
+
+    def _enter(self, phase: Phase, now: float) -> None:
+        self.phase_changed_at = now
+        if phase in (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING):
+            self._cancel_timer(AgentLost)
+            self._cancel_timer(SilenceElapsed)
+            self._start_timer(self._settings.last_words_seconds, TimeRanOut())
+            if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
+                asyncio.get_running_loop().call_soon(self._check_idle)
+        elif phase is Phase.TALKING:
+            self._cancel_timer(TimeRanOut)
+        if phase is not Phase.ENDED:
+            self._spawn(self._show_state(phase))
+
+    def _check_idle(self) -> None:
+        if self._line.idle:
+            self.happened(PlayoutIdle())
+
+    async def _show_state(self, phase: Phase) -> None:
+        with suppress(AsteriskError, CallGone):
+            await self._control.set_variables(
+                {
+                    "OFFHOOK_CALL_ID": self.call_id,
+                    "OFFHOOK_AGENT": str(self._briefing.agent.get("name", "")),
+                    "OFFHOOK_PROVIDER": self._agent.provider,
+                    "OFFHOOK_STATE": phase,
+                }
+            )
+
+    async def _transfer_to_human(self) -> None:
+        await self._control.transfer(self._settings.human_context, self._settings.human_extension)
+
+    # -- timers, one per kind of event ---------------------------------------------------------------------
+
+    def _start_timer(self, seconds: float, event: CallEvent) -> None:
+        self._cancel_timer(type(event))
+        self._timers[type(event)] = asyncio.get_running_loop().call_later(seconds, self.happened, event)
+
+    def _cancel_timer(self, kind: type[CallEvent]) -> None:
+        if (timer := self._timers.pop(kind, None)) is not None:
+            timer.cancel()

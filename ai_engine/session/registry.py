@@ -1,0 +1,80 @@
+"""The calls in progress: admit, find, drain."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ai_engine.call.events import EngineStopping
+from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.session.call_session import CallSession
+from ai_engine.session.ports import CallControl
+from ai_engine.session.settings import SessionSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Registry:
+    """Every call the engine holds, and the edge at which a call's failure stops."""
+
+    def __init__(self, make: Callable[[CallControl], CallSession], settings: SessionSettings) -> None:
+        """``make`` builds a session for a channel; it may raise, and the caller then goes to the human."""
+        self._make = make
+        self._settings = settings
+        self._sessions: dict[str, CallSession] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = True
+        self.totals: dict[str, int] = {"admitted": 0, "failed": 0}
+
+    @property
+    def calls(self) -> list[CallSession]:
+        return list(self._sessions.values())
+
+    def admit(self, control: CallControl) -> None:
+        """Take a channel that arrived in our application; returns at once."""
+        task = asyncio.create_task(self._hold(control), name=f"call {control.channel_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more calls, give those in progress ``seconds`` to end, then hand them to the human."""
+        self._open = False
+        if self._tasks and seconds > 0:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for session in self.calls:
+            session.happened(EngineStopping())
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+
+    async def _hold(self, control: CallControl) -> None:
+        call_log = log.bind(channel=control.channel_id)
+        try:
+            if not self._open:
+                raise CallGone("the engine is stopping")
+            session = self._make(control)
+            self._sessions[control.channel_id] = session
+            self.totals["admitted"] += 1
+            call_log.info(
+                "call admitted",
+                call_id=session.call_id,
+                caller=control.caller_number,
+                dialled=control.dialled,
+            )
+            reason = await session.run()
+            self.totals[reason] = self.totals.get(reason, 0) + 1
+            call_log.info("call ended", call_id=session.call_id, reason=reason)
+        except CallGone:
+            await self._hand_on(control)
+        except Exception:  # noqa: BLE001 - the edge of a call: whatever broke, the caller still reaches a human
+            self.totals["failed"] += 1
+            call_log.exception("call failed; the caller is handed to the human")
+            await self._hand_on(control)
+        finally:
+            self._sessions.pop(control.channel_id, None)
+
+    async def _hand_on(self, control: CallControl) -> None:
+        try:
+            await control.transfer(self._settings.human_context, self._settings.human_extension)
+        except (AsteriskError, CallGone) as error:
+            log.warning("caller could not be handed on", channel=control.channel_id, error=str(error))
+        await control.close()

@@ -1,0 +1,33 @@
+"""What a call session is told once, when the engine starts."""
+
+from dataclasses import dataclass, field
+
+from ai_engine.audio.vad import VadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Times in seconds unless the name says milliseconds."""
+
+    media_seconds: float = 3.0
+    """How long Asterisk may take to connect the media leg."""
+    provider_start_seconds: float = 1.5
+    """How long an agent may take to open its session; the caller hears silence meanwhile."""
+    reply_seconds: float = 4.0
+    """How long an agent may take from the end of the caller's turn to its first sound."""
+    last_words_seconds: float = 30.0
+    """The longest a goodbye or a rescue prompt may keep the caller."""
+    no_input_seconds: float = 10.0
+    """Quiet after which the agent is asked to break the silence."""
+    no_input_limit: int = 3
+    """After this many nudges in a row the call ends."""
+    dead_man_seconds: int = 15
+    """Asterisk sends the caller to the human when the engine has not been heard of for so long."""
+    human_context: str = "offhook"
+    human_extension: str = "human"
+    human_digit: str = "0"
+    """The key that reaches a human at any time; empty for none."""
+    jitter_buffer_ms: float = 60.0
+    """Audio gathered before a reply starts."""
+    barge_in: bool = True
+    vad: VadSettings = field(default_factory=VadSettings)

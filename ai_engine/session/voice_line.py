@@ -1,0 +1,150 @@
+"""The sound of one call, 20 ms at a time: from the line to ear and agent, and the agent's voice back."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.playout import Playout
+from ai_engine.audio.resample import Resampler
+from ai_engine.audio.vad import Spoke, VoiceActivity
+from ai_engine.call.events import (
+    AgentSpoke,
+    CallerPaused,
+    CallerSpoke,
+    CallEvent,
+    MediaLost,
+    PlayoutDrained,
+    PlayoutIdle,
+    ReplyCut,
+    ReplyId,
+)
+from ai_engine.session.ports import Agent, Observer
+
+_QUIET_TICKS = 3
+"""Asterisk sends nothing while the caller's phone sends nothing (hold, silence suppression): after so many ticks
+without a frame the ear is given silence, so that a turn still ends."""
+
+_MOST_WAITING = 5
+"""Caller frames kept for the observers' 20 ms grid; more than that is a burst, and the oldest is dropped."""
+
+
+class VoiceLine:
+    """Implements ``Line``; everything it notices is told to ``happened`` at once, in the call loop."""
+
+    def __init__(
+        self,
+        call_id: str,
+        format: AudioFormat,
+        ear: VoiceActivity,
+        playout: Playout,
+        observers: Sequence[Observer],
+        happened: Callable[[CallEvent], None],
+        *,
+        barge_in: bool,
+    ) -> None:
+        self._call_id = call_id
+        self._format = format
+        self._ear = ear
+        self._playout = playout
+        self._observers = observers
+        self._happened = happened
+        self._barge_in = barge_in
+        self._silence = format.silence()
+        self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        self._ticks_without_frame = 0
+        self._was_idle = True
+        self._agent: Agent | None = None
+        self._to_agent: Resampler | None = None
+        self._from_agent: dict[ReplyId, Resampler] = {}
+
+    # -- the transport's side ------------------------------------------------------------------------------
+
+    def next_frame(self) -> bytes | None:
+        frame = self._playout.pull()
+        started, drained = self._playout.take_news()
+        for reply in started:
+            self._happened(AgentSpoke(ReplyId(reply)))
+        for reply in drained:
+            self._happened(PlayoutDrained(ReplyId(reply)))
+        self._notice_idle()
+        caller = self._waiting.popleft() if self._waiting else None
+        for observer in self._observers:
+            observer.frames(self._call_id, caller, frame, self._format.rate)
+        if caller is None:
+            self._ticks_without_frame += 1
+            if self._ticks_without_frame >= _QUIET_TICKS:
+                self._hear(self._silence)
+        return frame
+
+    def frame_received(self, pcm: bytes) -> None:
+        self._ticks_without_frame = 0
+        self._waiting.append(pcm)
+        self._hear(pcm)
+
+    def digit_received(self, digit: str) -> None:
+        """Nothing: ARI reports the same key at the same instant, and one key is one event."""
+
+    def media_lost(self, reason: str) -> None:
+        self._happened(MediaLost(reason))
+
+    # -- the session's side --------------------------------------------------------------------------------
+
+    def bring_in(self, agent: Agent) -> None:
+        """``agent`` hears every frame from now on; its formats are known."""
+        self._agent = agent
+        self._to_agent = Resampler(self._format, agent.input_format)
+
+    def send_away(self) -> None:
+        """The agent hears no more."""
+        self._agent = None
+
+    def begin(self, reply: ReplyId, format: AudioFormat) -> bool:
+        """Open a reply whose audio comes in ``format``; False when its id was stopped before."""
+        if not self._playout.begin(reply):
+            return False
+        self._was_idle = False
+        self._from_agent[reply] = Resampler(format, self._format)
+        return True
+
+    def play(self, reply: ReplyId, pcm: bytes) -> bool:
+        """Queue audio of an open reply; False when it is refused."""
+        resampler = self._from_agent.get(reply)
+        return resampler is not None and self._playout.push(reply, resampler.process(pcm))
+
+    def finish(self, reply: ReplyId) -> None:
+        """All audio of the reply is queued."""
+        if (resampler := self._from_agent.pop(reply, None)) is not None:
+            self._playout.push(reply, resampler.flush())
+            self._playout.finish(reply)
+
+    def stop(self) -> tuple[ReplyCut, ...]:
+        """Silence the line at once; one event per reply that was cut."""
+        cuts = tuple(ReplyCut(ReplyId(cut.reply), cut.heard_ms) for cut in self._playout.stop())
+        self._from_agent.clear()
+        return cuts
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is played, waits, or is still being made."""
+        return self._playout.idle
+
+    def _notice_idle(self) -> None:
+        idle = self._playout.idle
+        if idle and not self._was_idle:
+            self._happened(PlayoutIdle())
+        self._was_idle = idle
+
+    def _hear(self, pcm: bytes) -> None:
+        agent, to_agent = self._agent, self._to_agent
+        if agent is not None and to_agent is not None:
+            agent.hear(to_agent.process(pcm))
+        guarded = self._playout.speaking is not None
+        if guarded and not self._barge_in:
+            return
+        edge = self._ear.process(pcm, guarded)
+        if edge is None:
+            return
+        if isinstance(edge, Spoke):
+            self._happened(CallerSpoke(edge.confirmed_ms))
+        else:
+            self._happened(CallerPaused(edge.silence_ms, edge.forced))

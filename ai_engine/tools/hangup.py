@@ -1,0 +1,19 @@
+"""Ends the call once the agent's last word was played."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ai_engine.call.events import HangupAsked
+from ai_engine.session.ports import ToolContext
+
+
+class Hangup:
+    """Implements ``Tool``."""
+
+    name = "hangup"
+    description = "End the call. Say goodbye first: the call ends after your last word was played."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+    async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        call.happened(HangupAsked())
+        return {"ok": True}

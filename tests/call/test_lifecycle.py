@@ -1,0 +1,110 @@
+"""From arrival to the one way out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_engine.call import actions as do
+from ai_engine.call.actions import EndReason, Prompt
+from ai_engine.call.events import (
+    AgentLost,
+    AgentStarted,
+    CallerHungUp,
+    CallerSpoke,
+    CallEvent,
+    EngineStopping,
+    HangupAsked,
+    MediaAttached,
+    MediaLost,
+    PlayoutIdle,
+    TakenBack,
+    TimeRanOut,
+    TransferAsked,
+)
+from ai_engine.call.lifecycle import TRANSITIONS, Lifecycle, Phase
+
+EVENTS: list[CallEvent] = [
+    MediaAttached("audiosocket"),
+    AgentStarted("local"),
+    AgentLost("gone"),
+    HangupAsked(),
+    TransferAsked("please"),
+    PlayoutIdle(),
+    TimeRanOut(),
+    CallerSpoke(),
+    MediaLost("gone"),
+    CallerHungUp(),
+    TakenBack(),
+    EngineStopping(),
+]
+
+
+def after(*events: CallEvent) -> tuple[Phase, list[do.Action]]:
+    call = Lifecycle()
+    actions = [action for event in events for action in call.handle(event)]
+    return call.phase, actions
+
+
+ATTACHED = MediaAttached("audiosocket")
+STARTED = AgentStarted("local")
+
+
+def test_a_call_that_goes_well() -> None:
+    phase, actions = after(ATTACHED, STARTED, HangupAsked(), PlayoutIdle())
+    assert phase is Phase.ENDED
+    assert actions == [do.StartAgent(), do.Greet(), do.HangUp(), do.EndCall(EndReason.AGENT_HUNG_UP)]
+
+
+def test_the_agent_hangs_up_only_after_its_last_word() -> None:
+    assert after(ATTACHED, STARTED, HangupAsked())[0] is Phase.CLOSING
+
+
+def test_a_caller_who_speaks_into_the_goodbye_is_listened_to() -> None:
+    assert after(ATTACHED, STARTED, HangupAsked(), CallerSpoke())[0] is Phase.TALKING
+
+
+def test_a_human_who_was_asked_for_comes_after_the_last_word() -> None:
+    phase, actions = after(ATTACHED, STARTED, TransferAsked("please"), CallerSpoke(), PlayoutIdle())
+    assert phase is Phase.ENDED
+    assert actions[-2:] == [do.TransferToHuman(), do.EndCall(EndReason.TRANSFERRED)]
+
+
+@pytest.mark.parametrize("start", [(ATTACHED,), (ATTACHED, STARTED)])
+def test_a_lost_agent_means_a_prompt_and_then_a_human(start: tuple[CallEvent, ...]) -> None:
+    phase, actions = after(*start, AgentLost("gone"))
+    assert phase is Phase.RESCUING
+    assert actions[-1] == do.PlayPrompt(Prompt.TRANSFER)
+    phase, actions = after(*start, AgentLost("gone"), PlayoutIdle())
+    assert phase is Phase.ENDED
+    assert actions[-2:] == [do.TransferToHuman(), do.EndCall(EndReason.RESCUED)]
+
+
+def test_a_call_whose_sound_never_came_up_goes_to_a_human() -> None:
+    phase, actions = after(MediaLost("refused"))
+    assert (phase, actions) == (Phase.ENDED, [do.TransferToHuman(), do.EndCall(EndReason.RESCUED)])
+
+
+@given(st.lists(st.sampled_from(EVENTS)))
+def test_a_call_ends_once_and_stays_ended(events: list[CallEvent]) -> None:
+    call = Lifecycle()
+    ends = 0
+    for event in events:
+        was = call.phase
+        actions = call.handle(event)
+        ends += sum(isinstance(action, do.EndCall) for action in actions)
+        assert was is not Phase.ENDED or (call.phase is Phase.ENDED and not actions)
+    assert ends == (call.phase is Phase.ENDED)
+
+
+@given(st.lists(st.sampled_from(EVENTS)), st.sampled_from([CallerHungUp(), TakenBack(), EngineStopping()]))
+def test_nothing_keeps_a_call_alive_that_must_end(events: list[CallEvent], last: CallEvent) -> None:
+    assert after(*events, last)[0] is Phase.ENDED
+
+
+def test_every_end_says_where_the_caller_goes() -> None:
+    leaves_us = {EndReason.CALLER_HUNG_UP, EndReason.TAKEN_BACK}
+    for phase, actions in TRANSITIONS.values():
+        ends = [action for action in actions if isinstance(action, do.EndCall)]
+        assert bool(ends) == (phase is Phase.ENDED)
+        if ends and ends[0].reason not in leaves_us:
+            assert isinstance(actions[-2], do.HangUp | do.TransferToHuman)
