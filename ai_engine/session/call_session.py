@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 
 from ai_engine.audio.format import AudioFormat
-from ai_engine.audio.playout import Playout
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.call import actions as do
 from ai_engine.call.actions import Action, EndReason, Prompt
@@ -87,9 +86,9 @@ class CallSession:
             self.call_id,
             expected.format,
             ear,
-            Playout(expected.format, settings.jitter_buffer_ms),
             observers,
             self.happened,
+            jitter_buffer_ms=settings.jitter_buffer_ms,
             barge_in=settings.barge_in,
         )
         self._format: AudioFormat = expected.format

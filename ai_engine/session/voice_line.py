@@ -36,23 +36,22 @@ class VoiceLine:
         call_id: str,
         format: AudioFormat,
         ear: VoiceActivity,
-        playout: Playout,
         observers: Sequence[Observer],
         happened: Callable[[CallEvent], None],
         *,
+        jitter_buffer_ms: float,
         barge_in: bool,
     ) -> None:
         self._call_id = call_id
         self._format = format
         self._ear = ear
-        self._playout = playout
+        self._playout = Playout(format, jitter_buffer_ms, self._started, self._drained)
         self._observers = observers
         self._happened = happened
         self._barge_in = barge_in
         self._silence = format.silence()
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._ticks_without_frame = 0
-        self._was_idle = True
         self._agent: Agent | None = None
         self._to_agent: Resampler | None = None
         self._from_agent: dict[ReplyId, Resampler] = {}
@@ -61,12 +60,6 @@ class VoiceLine:
 
     def next_frame(self) -> bytes | None:
         frame = self._playout.pull()
-        started, drained = self._playout.take_news()
-        for reply in started:
-            self._happened(AgentSpoke(ReplyId(reply)))
-        for reply in drained:
-            self._happened(PlayoutDrained(ReplyId(reply)))
-        self._notice_idle()
         caller = self._waiting.popleft() if self._waiting else None
         for observer in self._observers:
             observer.frames(self._call_id, caller, frame, self._format.rate)
@@ -102,7 +95,6 @@ class VoiceLine:
         """Open a reply whose audio comes in ``format``; False when its id was stopped before."""
         if not self._playout.begin(reply):
             return False
-        self._was_idle = False
         self._from_agent[reply] = Resampler(format, self._format)
         return True
 
@@ -128,11 +120,13 @@ class VoiceLine:
         """Whether nothing is played, waits, or is still being made."""
         return self._playout.idle
 
-    def _notice_idle(self) -> None:
-        idle = self._playout.idle
-        if idle and not self._was_idle:
+    def _started(self, reply: int) -> None:
+        self._happened(AgentSpoke(ReplyId(reply)))
+
+    def _drained(self, reply: int) -> None:
+        self._happened(PlayoutDrained(ReplyId(reply)))
+        if self._playout.idle:
             self._happened(PlayoutIdle())
-        self._was_idle = idle
 
     def _hear(self, pcm: bytes) -> None:
         agent, to_agent = self._agent, self._to_agent

@@ -1,0 +1,69 @@
+# Offhook: `make demo` places a real call, `make test` proves the rest. `make` alone shows what there is.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+ARGS ?=
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose)
+
+.PHONY: help setup demo run test check format diagrams schema build up down logs ps restart test-containers sizes clean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (Debian packages, Python packages in .venv); safe to repeat
+	@scripts/setup
+
+demo: setup ## Place a real SIP call through a real Asterisk and talk with the agent (ARGS='--help' for more)
+	@$(PY) -m scripts.trial.demo $(ARGS)
+
+run: setup ## Run trial Asterisk, local AI server and engine until Ctrl-C; dial 100 with your own softphone
+	@$(PY) -m scripts.trial.run $(ARGS)
+
+test: setup ## Run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
+	@scripts/asterisk install
+	@$(PY) -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, diagrams and schema fresh; seconds, no Asterisk
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PY) -m scripts.diagrams --check
+	@$(PY) -m ai_engine schema --check config/ai-agent.schema.json
+
+format: setup ## Format the code and mend what the linter can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+diagrams: setup ## Draw docs/state-machines.md from the tables in ai_engine/call
+	@$(PY) -m scripts.diagrams
+
+schema: setup ## Export config/ai-agent.schema.json for editors
+	@$(PY) -m ai_engine schema > config/ai-agent.schema.json
+
+build: ## Build both images
+	$(COMPOSE) build
+
+up: ## Start both containers
+	$(COMPOSE) up -d --build
+
+down: ## Stop both containers
+	$(COMPOSE) down
+
+logs: ## Follow the containers' logs
+	$(COMPOSE) logs -f --tail=100
+
+ps: ## Show the containers
+	$(COMPOSE) ps
+
+restart: ## Restart the engine alone
+	$(COMPOSE) restart ai-engine
+
+test-containers: setup ## Build the images for real, bring them up, call through them (Docker, or Podman where there is no engine)
+	@$(PY) -m scripts.trial.containers $(ARGS)
+
+sizes: setup ## The longest modules and functions, for reading, not for counting
+	@$(PY) -m scripts.sizes
+
+clean: ## Stop the trial Asterisk and remove what was made (.venv, .cache)
+	@scripts/asterisk stop || true
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

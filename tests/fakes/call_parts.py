@@ -1,0 +1,215 @@
+"""The ports of a call session, scripted: what it asks for is written down, what happens is up to the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from ai_engine.audio.format import SLIN8, AudioFormat
+from ai_engine.call.events import CallEvent, ReplyAudio, ReplyBegan, ReplyEnded, ReplyId, ReplyText
+from ai_engine.errors import CallGone, ProviderError
+from ai_engine.session.ports import Briefing, Expected, Line
+
+VOICE = b"\x10\x27" * SLIN8.frame_samples
+"""A loud frame at 8 kHz."""
+QUIET = SLIN8.silence()
+
+
+class FakeControl:
+    """Implements ``CallControl``."""
+
+    channel_id = "chan-1"
+    caller_number = "1000"
+    dialled = "100"
+    variables: Mapping[str, str] = {"agent": "reception"}
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.shown: dict[str, str] = {}
+        self.kept_alive = 0
+        self.fails: dict[str, Exception] = {}
+        self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
+
+    def tell(self, event: CallEvent) -> None:
+        self._events.put_nowait(event)
+
+    async def _do(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.fails:
+            raise self.fails[what]
+
+    async def answer(self) -> None:
+        await self._do("answer")
+
+    async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
+        await self._do("attach_media")
+
+    async def set_variables(self, values: Mapping[str, str]) -> None:
+        self.shown |= values
+
+    async def keep_alive(self, seconds: int) -> None:
+        self.kept_alive += 1
+
+    async def transfer(self, context: str, extension: str) -> None:
+        await self._do(f"transfer {context},{extension}")
+
+    async def hang_up(self) -> None:
+        await self._do("hang_up")
+
+    async def events(self) -> AsyncIterator[CallEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def close(self) -> None:
+        await self._do("close")
+
+
+class FakeMedia:
+    """Implements ``Media``; ``run`` is the metronome and the phone in one."""
+
+    format = SLIN8
+    transport = "fake"
+
+    def __init__(self) -> None:
+        self.line: Line | None = None
+        self.sent: list[bytes | None] = []
+        self.closed = False
+
+    def attach(self, line: Line) -> None:
+        self.line = line
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def run(self, ms: int, caller: bytes | None = QUIET) -> None:
+        """Let ``ms`` go by with the caller sounding like ``caller`` (None: the phone sends nothing)."""
+        for _ in range(ms // 20):
+            if self.line is not None and not self.closed:
+                if caller is not None:
+                    self.line.frame_received(caller)
+                self.sent.append(self.line.next_frame())
+            await asyncio.sleep(0.02)
+
+    def heard_ms(self) -> int:
+        """How much agent sound the caller got."""
+        return 20 * sum(frame is not None and any(frame) for frame in self.sent)
+
+
+class ScriptedAgent:
+    """Implements ``Agent``: answers every turn with the next of ``replies`` (text, milliseconds)."""
+
+    provider = "scripted"
+    input_format = SLIN8
+    output_format = SLIN8
+
+    def __init__(self, *replies: tuple[str, int]) -> None:
+        self.replies = list(replies)
+        self.heard = 0
+        self.told: list[str] = []
+        self.interrupted: list[tuple[ReplyId, float]] = []
+        self.fails_to_start: ProviderError | None = None
+        self.start_seconds = 0.0
+        self.closed = 0
+        self._next = 0
+        self._events: asyncio.Queue[CallEvent | ProviderError] = asyncio.Queue()
+
+    def tell(self, event: CallEvent | ProviderError) -> None:
+        self._events.put_nowait(event)
+
+    def reply(self, text: str, ms: int, *, ends: bool = True) -> ReplyId:
+        self._next += 1
+        reply = ReplyId(self._next)
+        self.tell(ReplyBegan(reply))
+        self.tell(ReplyText(reply, text))
+        self.tell(ReplyAudio(reply, VOICE * (ms // 20)))
+        if ends:
+            self.tell(ReplyEnded(reply))
+        return reply
+
+    async def start(self, briefing: Briefing) -> None:
+        await asyncio.sleep(self.start_seconds)
+        if self.fails_to_start is not None:
+            raise self.fails_to_start
+
+    def _answer(self) -> None:
+        if self.replies:
+            self.reply(*self.replies.pop(0))
+
+    def greet(self) -> None:
+        self.told.append("greet")
+        self._answer()
+
+    def hear(self, pcm: bytes) -> None:
+        self.heard += 1
+
+    def caller_spoke(self) -> None:
+        self.told.append("spoke")
+
+    def caller_paused(self) -> None:
+        self.told.append("paused")
+        self._answer()
+
+    def digit(self, digit: str) -> None:
+        self.told.append(f"digit {digit}")
+
+    def nudge(self) -> None:
+        self.told.append("nudge")
+        self._answer()
+
+    def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
+        self.interrupted.append((reply, heard_ms))
+
+    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+        self.told.append(f"tool {id} {result['ok']}")
+
+    async def events(self) -> AsyncIterator[CallEvent]:
+        while True:
+            event = await self._events.get()
+            if isinstance(event, ProviderError):
+                raise event
+            yield event
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class Witness:
+    """Implements ``Observer``."""
+
+    def __init__(self) -> None:
+        self.events: list[CallEvent] = []
+        self.ended: list[str] = []
+        self.frame_count = 0
+
+    def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
+        self.facts = facts
+
+    def happened(self, call_id: str, event: CallEvent, now: float) -> None:
+        self.events.append(event)
+
+    def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
+        self.frame_count += 1
+
+    def call_ended(self, call_id: str, reason: str, now: float) -> None:
+        self.ended.append(reason)
+
+    def saw(self, kind: type[CallEvent]) -> list[CallEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class LoudnessScorer:
+    """Speech is what is loud."""
+
+    def is_speech(self, frame: bytes) -> bool:
+        return any(frame)
+
+
+def expected_media(media: FakeMedia | None) -> Expected:
+    """An invitation that ``media`` has already accepted; None: nobody will."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    if media is not None:
+        future.set_result(media)
+    return Expected(UUID(int=7), "127.0.0.1:8090", SLIN8, future)
+
+
+GONE = CallGone("hung up")

@@ -1,0 +1,357 @@
+"""One call in virtual time: what the session does when the world does this or that."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ai_engine.audio.format import SLIN8
+from ai_engine.audio.vad import VadSettings, VoiceActivity
+from ai_engine.call.actions import EndReason, Prompt
+from ai_engine.call.events import (
+    AgentLost,
+    CallerHungUp,
+    CallerPaused,
+    CallerSaid,
+    CallerSpoke,
+    DigitReceived,
+    EngineStopping,
+    MediaLost,
+    ReplyAudio,
+    ReplyCut,
+    ReplyEnded,
+    TakenBack,
+    ToolAsked,
+)
+from ai_engine.call.lifecycle import Phase
+from ai_engine.errors import AsteriskError, ProviderError
+from ai_engine.session.call_session import CallSession
+from ai_engine.session.ports import Briefing
+from ai_engine.session.settings import SessionSettings
+from ai_engine.tools import BUILT_IN
+from tests.fakes.call_parts import (
+    GONE,
+    VOICE,
+    FakeControl,
+    FakeMedia,
+    LoudnessScorer,
+    ScriptedAgent,
+    Witness,
+    expected_media,
+)
+from tests.fakes.virtual_time import run_virtual
+
+PROMPT_MS = 1000
+
+
+class Call:
+    """A session among fakes."""
+
+    def __init__(self, agent: ScriptedAgent, settings: SessionSettings | None = None, *, connects: bool = True) -> None:
+        self.control = FakeControl()
+        self.media = FakeMedia()
+        self.agent = agent
+        self.witness = Witness()
+        self.expected = expected_media(self.media if connects else None)
+        self.session = CallSession(
+            control=self.control,
+            expected=self.expected,
+            agent=agent,
+            briefing=Briefing("call-1", {"name": "reception"}, "Hello.", ""),
+            tools=BUILT_IN,
+            observers=[self.witness],
+            prompts={Prompt.TRANSFER: VOICE * (PROMPT_MS // 20)},
+            ear=VoiceActivity(SLIN8, VadSettings(), LoudnessScorer()),
+            settings=settings or SessionSettings(),
+            clock=asyncio.get_running_loop().time,
+        )
+        self.running = asyncio.create_task(self.session.run())
+
+    async def quiet(self, ms: int) -> None:
+        await self.media.run(ms)
+
+    async def speak(self, ms: int) -> None:
+        await self.media.run(ms, VOICE)
+
+    async def reason(self) -> EndReason:
+        async with asyncio.timeout(60):
+            while not self.running.done():
+                await self.quiet(20)
+            return await self.running
+
+
+def place(story: Callable[[Call], Awaitable[None]], agent: ScriptedAgent | None = None, **options: object) -> Call:
+    """Run ``story`` on a fresh call, then let the caller hang up if somebody is still there; checks the release."""
+
+    async def run() -> Call:
+        call = Call(agent or ScriptedAgent(("Hello.", 400), ("Yes.", 400)), **options)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await story(call)
+        if not call.running.done():
+            call.control.tell(CallerHungUp())
+        await call.reason()
+        assert call.media.closed or call.media.line is None
+        assert call.agent.closed == 1
+        assert call.control.done.count("close") == 1
+        assert call.witness.ended == [call.running.result()]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return call
+
+    return run_virtual(run())
+
+
+def test_a_conversation_from_answer_to_goodbye() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        assert call.agent.told == ["greet"]
+        assert call.media.heard_ms() == 400
+        await call.speak(600)
+        await call.quiet(1500)
+        assert call.agent.told == ["greet", "spoke", "paused"]
+        assert call.media.heard_ms() == 800
+        reply = call.agent.reply("Goodbye.", 600, ends=False)
+        call.agent.tell(ToolAsked("t1", "hangup", {}))
+        call.agent.tell(ReplyEnded(reply))
+        assert await call.reason() is EndReason.AGENT_HUNG_UP
+
+    call = place(story)
+    assert call.media.heard_ms() == 1400, "it hung up before the last word was played"
+    assert call.control.done == ["answer", "attach_media", "hang_up", "close"]
+    assert call.control.shown["OFFHOOK_AGENT"] == "reception"
+    assert [said.text for said in call.session.transcript.utterances] == ["Hello.", "Yes.", "Goodbye."]
+
+
+def test_a_caller_who_interrupts_silences_the_agent_and_trims_the_transcript() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        await call.speak(1000)
+        assert call.media.sent[-1] is None
+        (cut,) = call.witness.saw(ReplyCut)
+        assert isinstance(cut, ReplyCut)
+        assert 1000 <= cut.heard_ms <= 1200
+        assert call.agent.interrupted == [(cut.reply, cut.heard_ms)]
+        heard = call.media.heard_ms()
+        call.agent.tell(ReplyAudio(cut.reply, VOICE * 50))  # what was on its way
+        await call.speak(500)
+        assert call.media.heard_ms() == heard
+        assert call.session.transcript.utterances[0].text == "one two"
+
+    call = place(story, ScriptedAgent(("one two three four five six seven eight", 4000)))
+    assert call.session.transcript.utterances[0].cut
+
+
+def test_a_reply_that_comes_right_after_an_interruption_is_heard_whole() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(400)
+        await call.speak(300)
+        heard = call.media.heard_ms()
+        call.agent.reply("At once.", 800)
+        await call.quiet(2000)
+        assert call.media.heard_ms() == heard + 800
+
+    place(story, ScriptedAgent(("A long story.", 4000)))
+
+
+def test_with_barge_in_off_the_agent_is_not_interrupted() -> None:
+    async def story(call: Call) -> None:
+        await call.speak(1000)
+        assert call.media.heard_ms() > 800
+        assert not call.witness.saw(ReplyCut)
+
+    place(story, ScriptedAgent(("A long story.", 4000)), settings=SessionSettings(barge_in=False))
+
+
+def test_a_turn_ends_although_the_phone_stops_sending() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        await call.speak(500)
+        await call.media.run(1000, None)
+        assert call.agent.told[-1] == "paused"
+
+    place(story)
+
+
+def test_an_agent_that_is_lost_means_a_prompt_and_then_a_human() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        heard = call.media.heard_ms()
+        call.agent.tell(ProviderError("it died"))
+        assert await call.reason() is EndReason.RESCUED
+        assert call.media.heard_ms() == heard + PROMPT_MS
+        assert call.control.done[-2:] == ["transfer offhook,human", "close"]
+
+    place(story)
+
+
+def test_an_agent_that_does_not_start_means_the_same() -> None:
+    async def story(call: Call) -> None:
+        assert await call.reason() is EndReason.RESCUED
+        assert call.media.heard_ms() == PROMPT_MS
+
+    agent = ScriptedAgent()
+    agent.fails_to_start = ProviderError("401")
+    place(story, agent)
+    agent = ScriptedAgent()
+    agent.start_seconds = 60.0
+    call = place(story, agent)
+    assert "not ready in 1.5 s" in str(call.witness.saw(AgentLost)[0])
+
+
+def test_an_agent_that_owes_a_reply_for_too_long_counts_as_lost() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        await call.speak(500)
+        assert await call.reason() is EndReason.RESCUED
+        assert "no reply within 4.0 s" in str(call.witness.saw(AgentLost)[0])
+
+    place(story, ScriptedAgent(("Hello.", 400)))
+
+
+def test_a_caller_who_hangs_up_ends_the_call_wherever_it_is() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(300)
+        call.control.tell(CallerHungUp(16))
+        assert await call.reason() is EndReason.CALLER_HUNG_UP
+
+    assert place(story).control.done == ["answer", "attach_media", "close"]
+
+
+def test_a_caller_who_is_gone_before_the_answer() -> None:
+    async def run() -> None:
+        call = Call(ScriptedAgent())
+        call.control.fails["answer"] = GONE
+        assert await call.reason() is EndReason.CALLER_HUNG_UP
+
+    run_virtual(run())
+
+
+def test_asterisk_may_take_the_channel_away() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(300)
+        call.control.tell(TakenBack())
+        assert await call.reason() is EndReason.TAKEN_BACK
+
+    assert "transfer offhook,human" not in place(story).control.done
+
+
+def test_a_media_leg_that_never_connects_sends_the_caller_to_a_human() -> None:
+    async def story(call: Call) -> None:
+        assert await call.reason() is EndReason.RESCUED
+        assert call.expected.connected.cancelled()  # type: ignore[attr-defined]
+        assert asyncio.get_running_loop().time() < 4
+
+    assert "transfer offhook,human" in place(story, connects=False).control.done
+
+
+def test_a_media_leg_that_asterisk_refuses_does_too() -> None:
+    async def run() -> None:
+        call = Call(ScriptedAgent())
+        call.control.fails["attach_media"] = AsteriskError("no such module", 500)
+        assert await call.reason() is EndReason.RESCUED
+        assert isinstance(call.witness.events[0], MediaLost)
+
+    run_virtual(run())
+
+
+def test_media_that_is_lost_in_mid_call_sends_the_caller_to_a_human() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(300)
+        assert call.media.line is not None
+        call.media.line.media_lost("reset")
+        assert await call.reason() is EndReason.RESCUED
+
+    assert "transfer offhook,human" in place(story).control.done
+
+
+def test_the_human_key_silences_the_agent_and_reaches_a_human_at_once() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        call.control.tell(DigitReceived("5"))
+        call.control.tell(DigitReceived("0"))
+        await call.quiet(60)
+        assert call.running.done()
+        assert await call.reason() is EndReason.TRANSFERRED
+
+    call = place(story, ScriptedAgent(("A long story.", 20_000)))
+    assert call.agent.told == ["greet", "digit 5"]
+
+
+def test_a_human_the_agent_asks_for_comes_after_its_last_word() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        reply = call.agent.reply("One moment.", 600, ends=False)
+        call.agent.tell(ToolAsked("t1", "transfer", {}))
+        call.agent.tell(ReplyEnded(reply))
+        assert await call.reason() is EndReason.TRANSFERRED
+        assert call.media.heard_ms() == 1000
+
+    place(story)
+
+
+def test_a_tool_that_does_not_exist_is_answered_and_harms_nothing() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.tell(ToolAsked("t1", "fly", {}))
+        await call.quiet(100)
+        assert call.agent.told[-1] == "tool t1 False"
+        assert call.session.phase is Phase.TALKING
+
+    place(story)
+
+
+def test_long_silence_is_broken_a_few_times_and_then_the_call_ends() -> None:
+    async def story(call: Call) -> None:
+        assert await call.reason() is EndReason.AGENT_HUNG_UP
+        assert call.agent.told == ["greet", "nudge", "nudge"]
+
+    settings = SessionSettings(no_input_seconds=5.0, no_input_limit=2)
+    place(story, ScriptedAgent(*[("Are you there?", 400)] * 3), settings=settings)
+
+
+def test_a_goodbye_without_end_does_not_keep_the_line() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.reply("Goodbye", 400, ends=False)
+        call.agent.tell(ToolAsked("t1", "hangup", {}))
+        assert await call.reason() is EndReason.AGENT_HUNG_UP
+
+    place(story, settings=SessionSettings(last_words_seconds=3.0))
+
+
+def test_an_engine_that_stops_hands_its_callers_on() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(300)
+        call.session.happened(EngineStopping())
+        assert await call.reason() is EndReason.RESCUED
+
+    assert "transfer offhook,human" in place(story).control.done
+
+
+def test_the_dead_man_switch_is_refreshed_well_before_it_fires() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(20_000)
+        assert call.control.kept_alive >= 4
+
+    place(story, settings=SessionSettings(no_input_seconds=60.0))
+
+
+def test_what_the_caller_said_is_on_record_and_partial_words_are_not() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        await call.speak(500)
+        call.agent.tell(CallerSaid("what are", final=False))
+        call.agent.tell(CallerSaid("what are your hours"))
+        await call.quiet(1200)
+        assert call.session.transcript.lines()[1]["text"] == "what are your hours"
+
+    call = place(story)
+    assert call.witness.saw(CallerSpoke)
+    assert call.witness.saw(CallerPaused)
+
+
+def test_a_transfer_that_asterisk_refuses_still_releases_the_call() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(300)
+        call.control.fails["transfer offhook,human"] = AsteriskError("ARI is down")
+        call.agent.tell(ProviderError("it died"))
+        assert await call.reason() is EndReason.RESCUED
+
+    place(story)
