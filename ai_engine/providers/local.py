@@ -187,8 +187,7 @@ class LocalAgent:
         return []
 
     def _of_reply(self, kind: str, reply: ReplyId, said: dict[str, Any]) -> list[CallEvent]:
-        if kind == "reply" and self._listening and said.get("turn") is not None:
-            # The caller went on speaking: what answers the earlier words comes too late.
+        if kind == "reply" and self._is_late(said.get("turn")):
             self.interrupt(reply, 0.0)
         if kind == "reply_end":
             self._refused.discard(reply)
@@ -200,6 +199,10 @@ class LocalAgent:
         if kind == "token":
             return self._stage(Stage.FIRST_TOKEN)
         return [ReplyText(reply, str(said["text"]))]
+
+    def _is_late(self, turn: int | None) -> bool:
+        """Whether the caller went on speaking, so that an answer to the words before is not wanted any more."""
+        return turn is not None and (self._listening or turn < self._turn)
 
     def _await_stages(self, *stages: Stage) -> None:
         self._awaited = set(stages)

@@ -1,0 +1,261 @@
+"""The local agent against a scripted server on a real socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from ai_engine.audio.format import SLIN16
+from ai_engine.call.events import (
+    CallerSaid,
+    CallEvent,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyId,
+    ReplyText,
+    Stage,
+    StageReached,
+    ToolAsked,
+)
+from ai_engine.errors import ProviderError
+from ai_engine.providers.local import LocalAgent, LocalSettings
+from ai_engine.session.ports import Briefing
+
+BRIEFING = Briefing("call-1", {"name": "reception", "language": "en-US"}, "Hello.", "Be kind.")
+READY = {"type": "ready", "protocol": 1, "input_rate": 16000, "output_rate": 16000, "backends": {}}
+FRAME = b"\x01\x02" * SLIN16.frame_samples
+
+Script = Callable[["Server"], Awaitable[None]]
+
+
+class Server:
+    """One connection of the scripted server."""
+
+    def __init__(self, socket: ServerConnection) -> None:
+        self._socket = socket
+
+    async def hears(self) -> Any:
+        """The next message: a dict, or the bytes of a frame."""
+        message = await self._socket.recv()
+        return message if isinstance(message, bytes) else json.loads(message)
+
+    async def says(self, message: dict[str, Any] | bytes | str) -> None:
+        await self._socket.send(json.dumps(message) if isinstance(message, dict) else message)
+
+    async def sounds(self, reply: int, pcm: bytes = FRAME) -> None:
+        await self.says(reply.to_bytes(4) + pcm)
+
+    async def breaks(self) -> None:
+        self._socket.transport.abort()
+
+
+@asynccontextmanager
+async def agent_against(script: Script, **options: Any) -> AsyncIterator[tuple[LocalAgent, asyncio.Future[None]]]:
+    """A started agent, and the future of the script's end."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def talk(socket: ServerConnection) -> None:
+        try:
+            await script(Server(socket))
+        except AssertionError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+            await socket.wait_closed()
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1", **options))
+        try:
+            await agent.start(BRIEFING)
+            yield agent, done
+        finally:
+            await agent.close()
+
+
+async def collect(agent: LocalAgent, last: type[CallEvent]) -> list[CallEvent]:
+    events: list[CallEvent] = []
+    async with asyncio.timeout(5):
+        async for event in agent.events():
+            events.append(event)
+            if isinstance(event, last):
+                break
+    return events
+
+
+async def test_a_turn_travels_pre_roll_first_and_comes_back_as_a_reply() -> None:
+    async def script(server: Server) -> None:
+        start = await server.hears()
+        assert start["type"] == "start"
+        assert start["protocol"] == 1
+        assert start["call_id"] == "call-1"
+        assert start["agent"] == {"name": "reception", "language": "en-US", "greeting": "Hello.", "prompt": "Be kind."}
+        await server.says(READY)
+        assert await server.hears() == {"type": "turn_begin", "turn": 1}
+        assert [await server.hears() for _ in range(3)] == [b"\1\0" * 320, b"\2\0" * 320, FRAME]
+        assert await server.hears() == {"type": "turn_end", "turn": 1}
+        await server.says({"type": "partial", "turn": 1, "text": "what"})
+        await server.says({"type": "final", "turn": 1, "text": "what time", "confidence": 0.9})
+        await server.says({"type": "reply", "reply": 1, "turn": 1})
+        await server.says({"type": "token", "reply": 1, "text": "Ten "})
+        await server.says({"type": "clause", "reply": 1, "text": "Ten o'clock."})
+        await server.sounds(1)
+        await server.sounds(1)
+        await server.says({"type": "tool", "id": "t1", "name": "hangup", "arguments": {}})
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": False})
+
+    async with agent_against(script, preroll_ms=40) as (agent, done):
+        for frame in (b"\0\0" * 320, b"\1\0" * 320, b"\2\0" * 320):
+            agent.hear(frame)
+        agent.caller_spoke()
+        agent.hear(FRAME)
+        agent.caller_paused()
+        events = await collect(agent, ReplyEnded)
+        await done
+        one = ReplyId(1)
+        assert events == [
+            CallerSaid("what", final=False),
+            StageReached(Stage.TRANSCRIPT),
+            CallerSaid("what time"),
+            ReplyBegan(one),
+            StageReached(Stage.FIRST_TOKEN),
+            ReplyText(one, "Ten o'clock."),
+            StageReached(Stage.FIRST_AUDIO),
+            ReplyAudio(one, FRAME),
+            ReplyAudio(one, FRAME),
+            ToolAsked("t1", "hangup", {}),
+            ReplyEnded(one),
+        ]
+
+
+async def ready(server: Server) -> None:
+    await server.hears()
+    await server.says(READY)
+
+
+async def test_what_is_on_its_way_of_an_interrupted_reply_is_refused() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await server.says({"type": "reply", "reply": 1, "turn": None})
+        await server.sounds(1)
+        assert await server.hears() == {"type": "cancel", "reply": 1, "heard_ms": 20}
+        await server.says({"type": "clause", "reply": 1, "text": "late"})
+        await server.sounds(1)
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+        await server.says({"type": "reply", "reply": 2, "turn": None})
+
+    async with agent_against(script) as (agent, done):
+        await collect(agent, ReplyAudio)
+        agent.interrupt(ReplyId(1), 20.4)
+        assert await collect(agent, ReplyBegan) == [ReplyEnded(ReplyId(1)), ReplyBegan(ReplyId(2))]
+        await done
+
+
+async def test_a_reply_to_words_the_caller_has_gone_on_from_is_stopped_unheard() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        for _ in range(3):
+            await server.hears()  # turn 1 begins and ends, turn 2 begins
+        await server.says({"type": "reply", "reply": 1, "turn": 1})
+        await server.sounds(1)
+        assert await server.hears() == {"type": "cancel", "reply": 1, "heard_ms": 0}
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.caller_paused()
+        agent.caller_spoke()
+        assert await collect(agent, ReplyEnded) == [ReplyEnded(ReplyId(1))]
+        await done
+
+
+async def test_keys_nudges_and_tool_results_travel() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert await server.hears() == {"type": "greet"}
+        assert await server.hears() == {"type": "digit", "digit": "5"}
+        assert await server.hears() == {"type": "nudge"}
+        assert await server.hears() == {"type": "tool_result", "id": "t1", "result": {"ok": True}}
+
+    async with agent_against(script) as (agent, done):
+        agent.greet()
+        agent.digit("5")
+        agent.nudge()
+        agent.answer_tool("t1", {"ok": True})
+        async with asyncio.timeout(5):
+            await done
+
+
+async def test_sound_outside_a_turn_stays_here() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert await server.hears() == {"type": "nudge"}
+
+    async with agent_against(script) as (agent, done):
+        agent.hear(FRAME)
+        agent.caller_paused()
+        agent.nudge()
+        async with asyncio.timeout(5):
+            await done
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"type": "error", "code": "busy", "message": "full", "fatal": True}, r"full \(busy\)"),
+        ("not json", "does not speak our protocol"),
+        ({"type": "partial"}, "partial"),
+    ],
+)
+async def test_a_server_that_refuses_is_quoted(said: Any, complaint: str) -> None:
+    async def script(server: Server) -> None:
+        await server.hears()
+        await server.says(said)
+
+    with pytest.raises(ProviderError, match=complaint):
+        async with agent_against(script):
+            pass
+
+
+async def test_no_server_is_an_error_with_its_address() -> None:
+    agent = LocalAgent(LocalSettings(url="ws://127.0.0.1:9/v1"))
+    with pytest.raises(ProviderError, match=r"ws://127\.0\.0\.1:9/v1"):
+        await agent.start(BRIEFING)
+    await agent.close()
+
+
+@pytest.mark.parametrize(
+    "breakage",
+    [
+        lambda server: server.breaks(),
+        lambda server: server.says("not json"),
+        lambda server: server.says({"type": "final"}),
+        lambda server: server.says({"type": "reply", "reply": "x"}),
+        lambda server: server.says(b"\0\0\0"),
+        lambda server: server.says({"type": "error", "code": "internal", "message": "oh", "fatal": True}),
+    ],
+)
+async def test_a_session_that_breaks_is_a_provider_error(breakage: Callable[[Server], Awaitable[None]]) -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await breakage(server)
+
+    async with agent_against(script) as (agent, _):
+        with pytest.raises(ProviderError):
+            await collect(agent, ReplyEnded)
+
+
+async def test_unknown_messages_and_harmless_errors_are_passed_over() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await server.says({"type": "weather", "text": "fine"})
+        await server.says({"type": "error", "code": "worker", "message": "one died", "fatal": False})
+        await server.says({"type": "reply", "reply": 1, "turn": None, "mood": "good"})
+
+    async with agent_against(script) as (agent, _):
+        assert await collect(agent, ReplyBegan) == [ReplyBegan(ReplyId(1))]
