@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ai_engine.audio.format import FRAME_MS, SAMPLE_BYTES, AudioFormat
+from ai_engine.audio.format import FRAME_MS, AudioFormat
 
 
 class SpeechScorer(Protocol):
@@ -33,7 +33,7 @@ class VadSettings:
     """Quiet that ends a turn."""
     max_turn_ms: int = 15000
     """A turn is ended after this, whatever is heard: no detector survives voices in the background."""
-    energy_margin_db: float = 6.0
+    energy_margin_db: float = 8.0
     barge_in_margin_db: float = 10.0
     """In place of ``energy_margin_db`` while the agent is speaking, so that its echo is not taken for the caller."""
     floor_min_db: float = -62.0
@@ -107,40 +107,55 @@ class VoiceActivity:
 
 
 class _EnergyGate:
-    """Passes frames that stand out of the noise; the noise floor follows the sound slowly up and quickly down."""
+    """Passes frames that stand out of the noise.
 
-    _RISE_DB = 5.0 * FRAME_MS / 1000
-    """Per frame. A syllable cannot lift the floor by much before the next gap drops it again."""
+    The noise floor is the quietest (smoothed) level of the last one to two seconds: it follows the sound down at
+    once, but up only when there was no gap for that long, as there is between syllables.
+    """
 
-    _FALL = 0.25
-    """Part of the way down that is gone in one frame."""
+    _SPAN_FRAMES = 1000 // FRAME_MS
+
+    _SMOOTHING = 0.3
 
     _LOUDNESS_WEIGHT = FRAME_MS / 1000
     """Loudness is an average over about a second."""
+
+    _BAR_FALL_DB = 2.0 * FRAME_MS / 1000
 
     _SILENT_POWER = 1e-10
 
     def __init__(self, format: AudioFormat, settings: VadSettings) -> None:
         self._settings = settings
-        self._floor = self._loudness = max(settings.floor_min_db, -50.0)
-        self._samples = np.empty(format.frame_bytes // SAMPLE_BYTES, dtype=np.float32)
+        self._smooth = self._earlier = self._lowest = settings.floor_max_db
+        self._loudness = self._bar = settings.floor_min_db
+        self._span = 0
+        self._samples = np.empty(format.frame_samples, dtype=np.float32)
+        self._halves = np.array_split(self._samples, 2)
 
     def passes(self, frame: bytes, guarded: bool) -> bool:
         settings = self._settings
-        level = self._level(frame)
+        level = max(self._level(frame), settings.floor_min_db)
         margin = settings.barge_in_margin_db if guarded else settings.energy_margin_db
-        stands_out = level > self._floor + margin
-        self._loudness += self._LOUDNESS_WEIGHT * (level - self._loudness)
-        step = self._FALL * (level - self._floor) if level < self._floor else self._RISE_DB
-        self._floor = min(max(self._floor + step, settings.floor_min_db), max(level, settings.floor_min_db))
-        self._floor = min(self._floor, settings.floor_max_db)
+        stands_out = level > max(min(self._earlier, self._lowest) + margin, self._bar)
+        self._follow(level)
         return stands_out
 
     def learn_as_noise(self) -> None:
-        """What was taken for speech for too long is background: from now on only what is louder stands out."""
-        self._floor = min(max(self._floor, self._loudness), self._settings.floor_max_db)
+        """What was taken for speech for too long is background: for some seconds only louder sound stands out."""
+        self._bar = self._loudness + self._settings.energy_margin_db
+
+    def _follow(self, level: float) -> None:
+        self._loudness += self._LOUDNESS_WEIGHT * (level - self._loudness)
+        self._bar -= self._BAR_FALL_DB
+        self._smooth += self._SMOOTHING * (level - self._smooth)
+        self._lowest = min(self._lowest, self._smooth)
+        self._span += 1
+        if self._span == self._SPAN_FRAMES:
+            self._span = 0
+            self._earlier, self._lowest = self._lowest, self._settings.floor_max_db
 
     def _level(self, frame: bytes) -> float:
-        samples = self._samples
-        np.divide(np.frombuffer(frame, dtype="<i2"), 32768, out=samples)
-        return 10 * math.log10(float(samples.dot(samples)) / len(samples) + self._SILENT_POWER)
+        """Of the quieter half: a click of two frames' length that lies across three does not fill the outer ones."""
+        np.divide(np.frombuffer(frame, dtype="<i2"), 32768, out=self._samples)
+        power = min(float(half.dot(half)) / len(half) for half in self._halves)
+        return 10 * math.log10(power + self._SILENT_POWER)

@@ -1,0 +1,1 @@
+"""Command of Asterisk through its REST Interface: requests, events, and one caller's channel."""

@@ -1,0 +1,251 @@
+"""Our Stasis application: the event socket kept open, its events dealt out, and what an outage left set right."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import structlog
+
+from ai_engine.ari.call_control import BRIDGE_PREFIX, MEDIA_PREFIX, AriCallControl
+from ai_engine.ari.client import Ari
+from ai_engine.ari.subscriptions import Subscriptions
+from ai_engine.ari.transport import AriSettings
+from ai_engine.errors import AsteriskError
+from ai_engine.protocol.ari import (
+    ApplicationReplaced,
+    AriEvent,
+    Channel,
+    ChannelDestroyed,
+    ChannelEvent,
+    StasisEnd,
+    StasisStart,
+    parse_arguments,
+    parse_event,
+)
+
+log = structlog.get_logger(__name__)
+
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 5.0
+_STEADY_SECONDS = 5.0
+"""A connection that lasted so long was a good one: the next retry comes quickly again."""
+
+_REFUSED = (401, 403)
+_GRACE_SECONDS = 0.25
+"""A channel that enters while we ask who is there is announced within this time, and so is no orphan."""
+
+
+class ApplicationTaken(AsteriskError):
+    """Another engine connected under our application's name; there is no point in fighting over it."""
+
+
+def retry_seconds(failures: int, status: int = 0) -> float:
+    """How long to wait after the ``failures``-th failure in a row (from 0); a refused password can wait longest."""
+    if status in _REFUSED:
+        return _LAST_RETRY_SECONDS
+    longest = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1.0)
+
+
+class AriApp:
+    """Holds our place in Asterisk and offers every caller to ``on_call``, which must return at once.
+
+    ``on_call`` owns the call it is given: it lets the call end by itself, then closes it.
+    """
+
+    def __init__(self, settings: AriSettings, on_call: Callable[[AriCallControl], None]) -> None:
+        self.connected = False
+        """Whether events arrive."""
+        self.version = ""
+        """Of the Asterisk last connected to."""
+        self.reconnects = 0
+        self.bad_frames = 0
+        """Messages on the event socket that were not events."""
+        self.orphans = 0
+        """Callers found waiting after a connection."""
+        self._settings = settings
+        self._on_call = on_call
+        self._subscriptions = Subscriptions()
+        self._ari: Ari | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._closed = asyncio.Event()
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Stay connected until ``close()``. Asterisk need not be up yet. Raises ApplicationTaken.
+
+        Calls can still be commanded after it has raised or was cancelled, until ``close()``.
+        """
+        self._ari = await Ari.open(self._settings)
+        failures = 0
+        while not self._closed.is_set():
+            began = asyncio.get_running_loop().time()
+            error = await self._stay_connected(self._ari)
+            if self._closed.is_set():
+                return
+            if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
+                failures = 0
+            delay = retry_seconds(failures, error.status)
+            failures += 1
+            log.warning("ARI connection lost", reason=str(error), retry_seconds=round(delay, 2))
+            await self._sleep(delay)
+
+    async def close(self) -> None:
+        """End ``run()`` and every request; callers still held stay in Asterisk, to be found as orphans."""
+        self._closed.set()
+        for errand in self._errands:
+            errand.cancel()
+        if self._socket is not None:
+            await self._socket.close()
+        if self._ari is not None:
+            await self._ari.close()
+
+    # -- the event socket ----------------------------------------------------------------------------------
+
+    async def _stay_connected(self, ari: Ari) -> AsteriskError:
+        """One connection from its beginning to its end, and why it ended."""
+        try:
+            version = await ari.version()
+            held = self._subscriptions.ids()
+            self._socket = await ari.event_socket()
+            try:
+                self._connected(version)
+                self._run_errand(self._set_right(ari, self._socket, held))
+                return await self._read(ari, self._socket)
+            finally:
+                self.connected = False
+                await self._socket.close()
+        except ApplicationTaken:
+            raise
+        except AsteriskError as error:
+            return error
+
+    def _connected(self, version: str) -> None:
+        self.reconnects += bool(self.version)
+        self.connected = True
+        self.version = version
+        log.info("ARI connected", url=self._settings.url, version=version, app=self._settings.app)
+
+    async def _read(self, ari: Ari, socket: aiohttp.ClientWebSocketResponse) -> AsteriskError:
+        while True:
+            message = await socket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                    self._receive(ari, message.data)
+                case aiohttp.WSMsgType.ERROR:
+                    return AsteriskError(f"event socket: {message.data!r}")
+                case _:
+                    return AsteriskError(f"event socket closed with code {socket.close_code}")
+
+    def _receive(self, ari: Ari, frame: str | bytes) -> None:
+        try:
+            event = parse_event(json.loads(frame))
+        except (ValueError, AttributeError) as error:
+            self.bad_frames += 1
+            log.warning("ARI frame is no event, skipped", reason=str(error), bytes=len(frame))
+            return
+        if event is not None:
+            self._dispatch(ari, event)
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def _dispatch(self, ari: Ari, event: AriEvent) -> None:
+        match event:
+            case ApplicationReplaced():
+                log.critical(
+                    "another engine took our ARI application; give each engine its own name",
+                    app=self._settings.app,
+                )
+                raise ApplicationTaken(f"another engine connected as {self._settings.app!r}")
+            case ChannelEvent() if self._subscriptions.deliver(event):
+                pass
+            case StasisStart(channel_id) if channel_id.startswith(MEDIA_PREFIX):
+                self._run_errand(self._tidy(ari.hang_up(channel_id)))
+            case StasisStart(_, channel, args):
+                self._offer(ari, channel, args)
+
+    def _offer(self, ari: Ari, channel: Channel, args: tuple[str, ...], *, orphan: bool = False) -> None:
+        call = AriCallControl(ari, self._subscriptions, channel, parse_arguments(args), orphan=orphan)
+        try:
+            self._on_call(call)
+        except Exception:  # noqa: BLE001  the edge: what fails for one caller must not cost the others theirs
+            log.exception("a call could not be taken up", channel=channel.id)
+
+    # -- after an outage -----------------------------------------------------------------------------------
+
+    async def _set_right(self, ari: Ari, socket: aiohttp.ClientWebSocketResponse, held: frozenset[str]) -> None:
+        """Asterisk repeats no event: compare what it has with what we ``held`` before this connection."""
+        try:
+            if not await ari.module_running("chan_audiosocket.so"):
+                log.error("Asterisk has no chan_audiosocket.so running: callers will be handed to a human")
+            listed = await ari.application_channels()
+            for channel_id in held - listed:
+                await self._let_go(ari, channel_id)
+            await self._sweep(ari, listed)
+            await self._find_orphans(ari, listed)
+        except AsteriskError as error:
+            log.warning("ARI state could not be compared, connecting anew", reason=str(error))
+            await socket.close()
+
+    async def _let_go(self, ari: Ari, channel_id: str) -> None:
+        """A channel we held left the application while we were not told."""
+        gone = await _is_missing(ari, channel_id)
+        self._subscriptions.deliver(ChannelDestroyed(channel_id) if gone else StasisEnd(channel_id))
+
+    async def _sweep(self, ari: Ari, listed: frozenset[str]) -> None:
+        """Delete media legs and bridges that belong to no call of ours any more."""
+        for channel_id in listed:
+            if channel_id.startswith(MEDIA_PREFIX) and channel_id not in self._subscriptions:
+                await self._tidy(ari.hang_up(channel_id))
+        for bridge in await ari.bridges():
+            leg_id = MEDIA_PREFIX + bridge.id.removeprefix(BRIDGE_PREFIX)
+            ours = bridge.id.startswith(BRIDGE_PREFIX) and bridge.name == self._settings.app
+            if ours and leg_id not in self._subscriptions:
+                await self._tidy(ari.destroy_bridge(bridge.id))
+
+    async def _find_orphans(self, ari: Ari, listed: frozenset[str]) -> None:
+        """Offer the callers who wait in the application and whom nobody holds."""
+        callers = {channel_id for channel_id in listed if not channel_id.startswith(MEDIA_PREFIX)}
+        if callers <= self._subscriptions.ids():
+            return
+        await self._sleep(_GRACE_SECONDS)
+        for channel in await ari.channels():
+            if channel.id in callers and channel.id not in self._subscriptions:
+                self.orphans += 1
+                log.warning("orphaned caller found", channel=channel.id, caller=channel.caller_number)
+                self._offer(ari, channel, channel.stasis_args, orphan=True)
+
+    # -- small work beside the reader ----------------------------------------------------------------------
+
+    def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
+        errand = asyncio.create_task(work)
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
+
+    async def _tidy(self, request: Coroutine[Any, Any, None]) -> None:
+        try:
+            await request
+        except AsteriskError as error:
+            if error.status != 404:
+                log.warning("a leftover could not be deleted", reason=str(error))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until the time is over or we are closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            pass
+
+
+async def _is_missing(ari: Ari, channel_id: str) -> bool:
+    try:
+        await ari.channel(channel_id)
+    except AsteriskError as error:
+        if error.status == 404:
+            return True
+        raise
+    return False

@@ -1,0 +1,37 @@
+"""Who hears of which channel: events are dealt out by channel id, in order, to at most one listener each."""
+
+from collections.abc import Callable
+
+from ai_engine.protocol.ari import ChannelEvent
+
+Listener = Callable[[ChannelEvent], None]
+"""Must return at once: one slow listener would delay every other call."""
+
+
+class Subscriptions:
+    """Listeners by channel id. A listener is added before the request that makes its channel known to Asterisk."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Listener] = {}
+
+    def __contains__(self, channel_id: object) -> bool:
+        return channel_id in self._listeners
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def ids(self) -> frozenset[str]:
+        return frozenset(self._listeners)
+
+    def add(self, channel_id: str, listener: Listener) -> None:
+        self._listeners[channel_id] = listener
+
+    def drop(self, channel_id: str) -> None:
+        self._listeners.pop(channel_id, None)
+
+    def deliver(self, event: ChannelEvent) -> bool:
+        """Whether somebody listens to the channel of ``event``, and so was told."""
+        if (listener := self._listeners.get(event.channel_id)) is None:
+            return False
+        listener(event)
+        return True

@@ -1,0 +1,142 @@
+"""From file, ``.env`` and environment to one checked ``EngineConfig``."""
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ai_engine.config.model import ConfigFile, EngineConfig, Place, Secrets
+from ai_engine.config.overrides import SECRETS, Given, apply, gather
+from ai_engine.config.yaml_lines import Document, read
+from ai_engine.errors import ConfigError
+
+_SECRET_WORDS = ("password", "secret", "token", "api_key", "username")
+
+
+def load(path: Path, environ: Mapping[str, str], env_file: Path | None = None) -> EngineConfig:
+    """Read and check everything. Raises one ConfigError that names every problem, a line each."""
+    given = gather(environ, env_file)
+    document = _read_file(path)
+    problems = _Problems(path, document, apply(document.data, given))
+    for place, line, why in document.problems:
+        problems.at_line(line, place, why)
+    file = _check_file(document.data, problems)
+    secrets = _check_secrets(given, problems)
+    if problems or file is None or secrets is None:
+        raise ConfigError(str(problems))
+    return EngineConfig(**{name: getattr(file, name) for name in ConfigFile.model_fields}, secrets=secrets)
+
+
+def _read_file(path: Path) -> Document:
+    try:
+        document = read(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if document.data is None:
+        document.data = {}
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path}:1: must be keys with values, like `default_agent: reception`")
+    return document
+
+
+def _check_file(data: dict[str, Any], problems: "_Problems") -> ConfigFile | None:
+    try:
+        # By way of JSON, so that strict types still take a list where a tuple is kept.
+        file = ConfigFile.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            problems.at(detail["loc"], _sentence(detail))
+        return None
+    for place, why in file.contradictions():
+        problems.at(place, why)
+    return file
+
+
+def _check_secrets(given: Mapping[str, Given], problems: "_Problems") -> Secrets | None:
+    missing = [name for name in SECRETS if name not in given]
+    for name in missing:
+        problems.add(f"environment {name}: not set; write it into .env (see .env.example)")
+    if missing:
+        return None
+    return Secrets.model_validate({field: given[name].value for name, field in SECRETS.items()}, strict=False)
+
+
+class _Problems:
+    """Collects sentences; says of each place whether the file or the environment put the value there."""
+
+    def __init__(self, path: Path, document: Document, sources: Mapping[Place, str]) -> None:
+        self._path = path
+        self._document = document
+        self._sources = sources
+        self._found: list[tuple[int, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __str__(self) -> str:
+        return "\n".join(text for _, text in sorted(self._found, key=lambda found: found[0]))
+
+    def add(self, text: str) -> None:
+        self._found.append((0, text))
+
+    def at(self, place: Place, why: str) -> None:
+        for length in range(len(place), 0, -1):
+            if (source := self._sources.get(place[:length])) is not None:
+                self.add(f"{source}: {_dotted(place)}: {why}")
+                return
+        self.at_line(self._document.line(place), place, why)
+
+    def at_line(self, line: int, place: Place, why: str) -> None:
+        where = f"{_dotted(place)}: " if place else ""
+        self._found.append((line, f"{self._path}:{line}: {where}{why}"))
+
+
+def _dotted(place: Place) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    """pydantic's complaint in the words of somebody who edits a file."""
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown(detail["loc"])
+        case "missing":
+            return "must be set"
+        case "string_type" if isinstance(detail["input"], int | float):
+            return f'must be text; put it in quotes: "{json.dumps(detail["input"])}"'
+        case "value_error":
+            return detail["msg"].removeprefix("Value error, ")
+        case "model_type" | "dict_type" | "mapping_type":
+            return "must be a section with keys of its own"
+    text = detail["msg"].replace("Input should", "must")
+    if isinstance(detail["input"], str | int | float):
+        text += f", not {json.dumps(detail['input'])}"
+    return text
+
+
+def _unknown(place: Place) -> str:
+    key = str(place[-1])
+    known = sorted(_fields_at(place[:-1]))
+    if any(word in key.lower() for word in _SECRET_WORDS):
+        return (
+            f"secrets do not belong in this file; set {' and '.join(SECRETS)} in .env or the environment, "
+            "and take this line away"
+        )
+    if close := get_close_matches(key, known, n=1):
+        return f"unknown key (did you mean {close[0]}?)"
+    return f"unknown key (known here: {', '.join(known)})"
+
+
+def _fields_at(place: Place) -> tuple[str, ...]:
+    """The keys that the model knows at ``place``, found by walking down its annotations."""
+    model: Any = ConfigFile
+    for key in place:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(key)].annotation
+        else:  # Mapping[str, Section]
+            model = get_args(model)[-1]
+    return tuple(model.model_fields)

@@ -1,0 +1,89 @@
+"""Environment variables that stand above the file, and the secrets that stand nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ai_engine.config import dotenv
+from ai_engine.config.model import Place
+from ai_engine.config.yaml_lines import scalar
+from ai_engine.errors import ConfigError
+
+OVERRIDES: dict[str, Place] = {
+    "AUDIO_TRANSPORT": ("audio_transport",),
+    "DOWNSTREAM_MODE": ("downstream_mode",),
+    "DEFAULT_AGENT": ("default_agent",),
+    "ASTERISK_HOST": ("asterisk", "host"),
+    "ASTERISK_ARI_PORT": ("asterisk", "ari_port"),
+    "AUDIOSOCKET_HOST": ("audiosocket", "host"),
+    "AUDIOSOCKET_PORT": ("audiosocket", "port"),
+    "AUDIOSOCKET_ADVERTISE": ("audiosocket", "advertise"),
+    "AUDIOSOCKET_ALLOWED_PEERS": ("audiosocket", "allowed_peers"),
+    "LOCAL_AI_URL": ("providers", "local", "url"),
+    "HEALTH_HOST": ("health", "host"),
+    "HEALTH_PORT": ("health", "port"),
+    "RECORDING_DIRECTORY": ("recording", "directory"),
+    "MEDIA_DIRECTORY": ("media", "directory"),
+    "LOG_LEVEL": ("logging", "level"),
+    "LOG_FORMAT": ("logging", "format"),
+}
+
+SECRETS: dict[str, str] = {
+    "ASTERISK_ARI_USERNAME": "ari_username",
+    "ASTERISK_ARI_PASSWORD": "ari_password",
+}
+"""Environment variable -> field of ``Secrets``."""
+
+_LISTS = {"AUDIOSOCKET_ALLOWED_PEERS"}
+_LOWER_CASE = {"AUDIO_TRANSPORT", "DOWNSTREAM_MODE", "LOG_LEVEL", "LOG_FORMAT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of one environment variable and, for messages, where it was set."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+def gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, Given]:
+    """What is set and not empty; the environment beats the file. Raises ConfigError for a broken ``.env``."""
+    given: dict[str, Given] = {}
+    if env_file is not None and env_file.exists():
+        try:
+            variables, broken = dotenv.parse(env_file.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{env_file}: cannot be read: {error}") from error
+        if broken:
+            raise ConfigError("\n".join(f"{env_file}:{line}: this is not NAME=value" for line in broken))
+        given = {name: Given(v.value, f"{env_file}:{v.line}: {name}") for name, v in variables.items()}
+    given |= {name: Given(value, f"environment {name}") for name, value in environ.items() if value}
+    return {name: found for name, found in given.items() if found.value}
+
+
+def apply(data: dict[str, Any], given: Mapping[str, Given]) -> dict[Place, str]:
+    """Write the overrides into ``data``; returns where each changed value comes from."""
+    sources: dict[Place, str] = {}
+    for name, place in OVERRIDES.items():
+        if name in given and (section := _section(data, place)) is not None:
+            section[place[-1]] = _value(name, given[name].value)
+            sources[place] = given[name].source
+    return sources
+
+
+def _section(data: dict[str, Any], place: Place) -> dict[str | int, Any] | None:
+    section: Any = data
+    for key in place[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            return None
+    return section  # type: ignore[no-any-return]
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _LISTS:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return scalar(text.lower() if name in _LOWER_CASE else text)

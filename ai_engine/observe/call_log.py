@@ -1,0 +1,66 @@
+"""A call as lines of the log: who said what, who interrupted whom, how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import structlog
+
+from ai_engine.call.events import (
+    CallerHungUp,
+    CallerSaid,
+    CallEvent,
+    DigitReceived,
+    HangupAsked,
+    ReplyCut,
+    ReplyText,
+    ToolAsked,
+    TransferAsked,
+)
+
+log = structlog.get_logger(__name__)
+
+_SENTENCES: dict[type[CallEvent], str] = {
+    CallerHungUp: "caller hung up",
+    HangupAsked: "hangup asked",
+    ReplyCut: "agent interrupted",
+    ReplyText: "agent says",
+    ToolAsked: "tool asked",
+    TransferAsked: "transfer asked",
+}
+"""What an operator wants to read; everything else is for DEBUG."""
+
+
+class CallLog:
+    """Implements ``Observer``: one line per event, never per frame."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+
+    def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
+        self._began[call_id] = now
+        log.info("call started", call_id=call_id, **facts)
+
+    def happened(self, call_id: str, event: CallEvent, now: float) -> None:
+        match event:
+            case CallerSaid(text, final=True):
+                log.info("caller said", call_id=call_id, text=text)
+            case DigitReceived():
+                log.info("key pressed", call_id=call_id)  # not which: it may be a PIN
+            case _ if type(event) in _SENTENCES:
+                log.info(_SENTENCES[type(event)], call_id=call_id, **_details(event))
+            case _:
+                log.debug(type(event).__name__, call_id=call_id, **_details(event))
+
+    def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
+        """Frames are no lines."""
+
+    def call_ended(self, call_id: str, reason: str, now: float) -> None:
+        seconds = round(now - self._began.pop(call_id, now), 1)
+        log.info("call ended", call_id=call_id, reason=reason, seconds=seconds)
+
+
+def _details(event: CallEvent) -> dict[str, object]:
+    return {
+        field.name: round(value, 1) if isinstance(value := getattr(event, field.name), float) else value
+        for field in fields(event)
+    }

@@ -1,0 +1,176 @@
+"""The part of Asterisk's REST Interface that we read, as values: resources and events."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# -- resources --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel as Asterisk describes it."""
+
+    id: str
+    name: str = ""
+    """``TECHNOLOGY/name-number``, as in ``core show channels``."""
+    state: str = ""
+    caller_number: str = ""
+    dialled: str = ""
+    """The extension the channel was in when it was described."""
+    application: str = ""
+    """The dialplan application that runs, e.g. ``Stasis``."""
+    application_data: str = ""
+    """Its arguments as the dialplan gave them, with commas between."""
+
+    @property
+    def stasis_args(self) -> tuple[str, ...]:
+        """What a ``StasisStart`` of this channel said, for when that event was missed."""
+        return tuple(self.application_data.split(",")[1:]) if self.application == "Stasis" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge as Asterisk describes it."""
+
+    id: str
+    name: str = ""
+
+
+def parse_channel(data: Mapping[str, Any]) -> Channel:
+    """Raises ValueError when ``data`` is not a channel."""
+    dialplan = _mapping(data.get("dialplan", {}))
+    return Channel(
+        id=_text(data, "id"),
+        name=_text(data, "name", ""),
+        state=_text(data, "state", ""),
+        caller_number=_text(_mapping(data.get("caller", {})), "number", ""),
+        dialled=_text(dialplan, "exten", ""),
+        application=_text(dialplan, "app_name", ""),
+        application_data=_text(dialplan, "app_data", ""),
+    )
+
+
+def parse_bridge(data: Mapping[str, Any]) -> Bridge:
+    """Raises ValueError when ``data`` is not a bridge."""
+    return Bridge(_text(data, "id"), _text(data, "name", ""))
+
+
+def parse_arguments(args: Iterable[str]) -> dict[str, str]:
+    """``key=value`` arguments of ``Stasis()`` by key; a bare word is a key with an empty value."""
+    pairs = (arg.partition("=") for arg in args)
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+# -- events -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AriEvent:
+    """Base of the events we act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationReplaced(AriEvent):
+    """Somebody else connected under our application's name; no event will come here any more."""
+
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEvent(AriEvent):
+    """Base of the events that concern one channel."""
+
+    channel_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StasisStart(ChannelEvent):
+    """A channel entered our application."""
+
+    channel: Channel
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StasisEnd(ChannelEvent):
+    """A channel left our application; it may live on in the dialplan."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHangupRequest(ChannelEvent):
+    """A side wants the channel to end; ``cause`` is Q.850, 0 when none was given."""
+
+    cause: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDestroyed(ChannelEvent):
+    """The channel is no more; ``cause`` is Q.850, 0 when none was given."""
+
+    cause: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDtmfReceived(ChannelEvent):
+    """A key was pressed and released."""
+
+    digit: str
+
+
+def parse_event(data: Mapping[str, Any]) -> AriEvent | None:
+    """The event in one message of the event socket, or None if it is of a type we do not act on.
+
+    Raises ValueError when the message is not an event, or lacks what an event of its type must have.
+    """
+    kind = _text(data, "type")
+    if kind == "ApplicationReplaced":
+        return ApplicationReplaced(_text(data, "application", ""))
+    if kind not in _CHANNEL_EVENTS:
+        return None
+    channel = parse_channel(_mapping(data.get("channel")))
+    match kind:
+        case "StasisStart":
+            return StasisStart(channel.id, channel, _texts(data.get("args", [])))
+        case "StasisEnd":
+            return StasisEnd(channel.id)
+        case "ChannelHangupRequest":
+            return ChannelHangupRequest(channel.id, _number(data, "cause"))
+        case "ChannelDestroyed":
+            return ChannelDestroyed(channel.id, _number(data, "cause"))
+        case _:
+            return ChannelDtmfReceived(channel.id, _text(data, "digit"))
+
+
+_CHANNEL_EVENTS = frozenset(
+    {"StasisStart", "StasisEnd", "ChannelHangupRequest", "ChannelDestroyed", "ChannelDtmfReceived"}
+)
+
+
+# -- reading JSON that may be anything ----------------------------------------------------------------------
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = data.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} must be text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of texts")
+    return tuple(value)
+
+
+def _number(data: Mapping[str, Any], key: str) -> int:
+    value = data.get(key, 0)
+    if not isinstance(value, int):
+        raise ValueError(f"{key!r} must be a number")
+    return value

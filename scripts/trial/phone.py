@@ -1,0 +1,292 @@
+"""A real SIP phone, baresip, that a test or the demo speaks through and listens with.
+
+    async with BaresipPhone(trial, directory) as phone:       # start() … close()
+        await phone.dial(trial.sip_uri("100"))                # or phone.dial("100")
+        await phone.wait_for("CALL_ESTABLISHED", timeout=5)   # PhoneEvent
+        await phone.say(wav)                                  # from now on; returns the seconds it takes
+        await phone.send_digit("5")
+        await phone.hang_up()
+        await phone.wait_for("CALL_CLOSED", timeout=5)
+    said, heard = phone.recordings()                          # WAV, 8000 Hz
+"""
+
+import asyncio
+import json
+import random
+import re
+import shutil
+import socket
+import subprocess
+import time
+import wave
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from scripts.trial.asterisk import Trial, udp_ports_in_use
+from scripts.trial.rootfs import TrialError
+
+RATE = 8000
+RTP_PORTS = 10
+
+PAD_SECONDS = 60
+"""Baresip ends the call with its sound file, so silence follows whatever is said, and more silence in time."""
+
+PAD_MARGIN_SECONDS = 15
+
+ANSWER_SECONDS = 10.0
+"""How long baresip may take to start, to answer a command and to end."""
+
+MODULES = Path("/usr/lib/baresip/modules")
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneEvent:
+    """One event of baresip, such as CALL_ESTABLISHED, CALL_CLOSED or CALL_RTCP."""
+
+    at: float
+    """Seconds since the epoch."""
+    type: str
+    param: str
+    """For CALL_CLOSED, why."""
+
+
+class Recordings(NamedTuple):
+    """What the phone sent and what it heard, as WAV files."""
+
+    said: Path
+    heard: Path
+
+
+class BaresipPhone:
+    """One phone with an account on ``trial``; all its files lie in ``directory``. Use each for one call."""
+
+    def __init__(self, trial: Trial, directory: Path) -> None:
+        self.trial = trial
+        self.directory = directory
+        self.rtp_ports = _free_rtp_ports()
+        """The phone's own RTP and RTCP ports, to tell its packets from other calls'."""
+        self.events: list[PhoneEvent] = []
+        """Everything that has happened, in order."""
+        self._changed = asyncio.Condition()
+        self._replies: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self._sounds = 0
+        self._asking = asyncio.Lock()
+        self._padding: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start baresip and wait until it takes commands; raises TrialError with advice."""
+        _check_machine()
+        control_port = _free_port(socket.SOCK_STREAM)
+        self._write_files(control_port)
+        with (self.directory / "baresip.log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                "baresip", "-4", "-f", str(self.directory), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        reader, self._writer = await self._connect(control_port)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def dial(self, target: str) -> None:
+        """Call a SIP URI, or an extension of the trial Asterisk."""
+        await self._command("dial", target if target.startswith("sip:") else self.trial.sip_uri(target))
+
+    async def say(self, wav: Path) -> float:
+        """Speak a WAV (8000 Hz mono PCM16) from now on, silence after it; returns its seconds.
+
+        What was being said is cut off. A call must be up.
+        """
+        self._sounds += 1
+        padded = self.directory / f"say-{self._sounds}.wav"
+        seconds = await asyncio.to_thread(_write_padded, padded, wav)
+        await self._command("ausrc", f"aufile,{padded}")
+        self._pad_after(seconds)
+        return seconds
+
+    async def send_digit(self, digit: str) -> None:
+        """Press a key for a moment (RFC 4733)."""
+        await self._command("sndcode", digit)
+
+    async def hang_up(self) -> None:
+        """End the call from this side."""
+        await self._command("hangup", "")
+
+    async def wait_for(self, kind: str, timeout: float = ANSWER_SECONDS) -> PhoneEvent:
+        """The first event of a kind, past or to come; raises TimeoutError naming what happened instead."""
+
+        def found() -> PhoneEvent | None:
+            return next((event for event in self.events if event.type == kind), None)
+
+        async with self._changed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: found() is not None), timeout)
+        if event := found():
+            return event
+        raise TimeoutError(f"no {kind} within {timeout} s; events: {[event.type for event in self.events]}")
+
+    def recordings(self) -> Recordings:
+        """The call's two WAV files; complete once the call is closed, raises TrialError if there was no call."""
+        files = {kind: sorted(self.directory.glob(f"dump-*-{kind}.wav")) for kind in ("enc", "dec")}
+        if not files["enc"] or not files["dec"]:
+            raise TrialError(f"the phone recorded nothing in {self.directory}: there was no audio")
+        return Recordings(files["enc"][0], files["dec"][0])
+
+    async def close(self) -> None:
+        """End the call, if any, and baresip; safe to repeat."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if self._writer is not None and process.returncode is None:
+            with suppress(ConnectionError, TimeoutError, TrialError):
+                await self._command("quit", "")
+        try:
+            await asyncio.wait_for(process.wait(), ANSWER_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        tasks = [task for task in (self._reading, self._padding) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._writer is not None:
+            self._writer.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _pad_after(self, seconds: float) -> None:
+        if self._padding is not None:
+            self._padding.cancel()
+        self._padding = asyncio.create_task(self._keep_source_open(seconds))
+
+    async def _keep_source_open(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds + PAD_SECONDS - PAD_MARGIN_SECONDS)
+            await self._command("ausrc", f"aufile,{self.directory / 'silence.wav'}")
+            seconds = 0
+
+    def _write_files(self, control_port: int) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        silence = self.directory / "silence.wav"
+        _write_padded(silence, None)
+        sip_port = _free_port(socket.SOCK_DGRAM)
+        modules = "".join(f"module {name}.so\n" for name in ("g711", "aufile", "sndfile", "ctrl_tcp"))
+        modules += "".join(f"module_app {name}.so\n" for name in ("account", "menu"))
+        (self.directory / "config").write_text(
+            f"module_path {MODULES}\n{modules}"
+            f"sip_listen 127.0.0.1:{sip_port}\n"
+            f"ctrl_tcp_listen 127.0.0.1:{control_port}\n"
+            f"rtp_ports {self.rtp_ports.start}-{self.rtp_ports.stop - 1}\n"
+            f"audio_source aufile,{silence}\n"
+            f"ausrc_srate {RATE}\nauplay_srate {RATE}\nausrc_channels 1\nauplay_channels 1\n"
+            f"snd_path {self.directory}\n"
+            "call_max_calls 1\nring_aufile none\n",
+            encoding="utf-8",
+        )
+        account = f"<sip:{self.trial.phone_user}@{self.trial.bind}:{self.trial.sip_port};transport=udp>"
+        options = f"auth_user={self.trial.phone_user};auth_pass={self.trial.phone_password}"
+        (self.directory / "accounts").write_text(
+            f"{account};{options};regint=0;audio_codecs=PCMU/8000/1\n", encoding="utf-8"
+        )
+        (self.directory / "contacts").write_text("", encoding="utf-8")
+
+    async def _connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.returncode is not None:
+                break
+            try:
+                return await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+        raise TrialError(f"baresip did not start; it says in {self.directory / 'baresip.log'}:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        log = (self.directory / "baresip.log").read_text(encoding="utf-8", errors="replace")
+        return "\n".join(log.splitlines()[-8:])
+
+    async def _command(self, name: str, parameters: str) -> None:
+        if self._writer is None:
+            raise TrialError("the phone is not started")
+        body = json.dumps({"command": name, "params": parameters, "token": name}).encode()
+        async with self._asking:
+            self._writer.write(f"{len(body)}:".encode() + body + b",")
+            await self._writer.drain()
+            reply = await asyncio.wait_for(self._replies.get(), ANSWER_SECONDS)
+        if not reply.get("ok"):
+            raise TrialError(f"baresip refused '{name} {parameters}': {reply.get('data')}")
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        # Netstrings: "<length>:<JSON>,".
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                length = int((await reader.readuntil(b":"))[:-1])
+                message = json.loads((await reader.readexactly(length + 1))[:-1])
+                if message.get("response"):
+                    self._replies.put_nowait(message)
+                    continue
+                await self._note(PhoneEvent(time.time(), str(message["type"]), str(message.get("param", ""))))
+
+    async def _note(self, event: PhoneEvent) -> None:
+        if event.type == "CALL_ESTABLISHED":
+            self._pad_after(0)
+        elif event.type == "CALL_CLOSED" and self._padding is not None:
+            self._padding.cancel()
+        async with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+
+def _write_padded(target: Path, source: Path | None) -> float:
+    pcm = b""
+    if source is not None:
+        with wave.open(str(source), "rb") as sound:
+            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (RATE, 1, 2):
+                raise TrialError(f"{source}: the phone speaks WAV of {RATE} Hz, mono, 16 bit")
+            pcm = sound.readframes(sound.getnframes())
+    with wave.open(str(target), "wb") as padded:
+        padded.setparams((1, 2, RATE, 0, "NONE", "not compressed"))
+        padded.writeframes(pcm + bytes(PAD_SECONDS * RATE * 2))
+    return len(pcm) / 2 / RATE
+
+
+def _check_machine() -> None:
+    if shutil.which("baresip") is None:
+        raise TrialError("baresip is missing: run scripts/setup (or apt-get install baresip-core)")
+    trie = Path("/proc/net/fib_trie").read_text(encoding="ascii")
+    if all(address.startswith("127.") for address in re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", trie)):
+        raise TrialError(
+            "baresip needs an address besides 127.0.0.1 on this machine, though it talks to 127.0.0.1 only; as root: "
+            "ip link add offhook0 type dummy; ip address add 192.0.2.1/32 dev offhook0; ip link set offhook0 up"
+        )
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _free_rtp_ports() -> range:
+    # Drawn by lot below Asterisk's blocks, so that phones started at the same moment do not meet.
+    in_use = udp_ports_in_use()
+    for _ in range(100):
+        first = 10000 + RTP_PORTS * random.randrange(10000 // RTP_PORTS)
+        if in_use.isdisjoint(range(first, first + RTP_PORTS)):
+            return range(first, first + RTP_PORTS)
+    raise TrialError("no free UDP ports from 10000 to 19999 for the phone's RTP")
