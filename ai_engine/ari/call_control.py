@@ -151,7 +151,7 @@ class AriCallControl:
                 self._leg_here = True
                 self._leg_settled.set()
             case StasisEnd() | ChannelDestroyed():
-                if self._leg_here:
+                if self._leg_here and not self._left:
                     self._tell(MediaLost("the media leg left Asterisk"))
                 self._leg_here = False
                 self._leg_settled.set()

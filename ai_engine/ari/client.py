@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-import aiohttp
 import aioari.client
+import aiohttp
 
 from ai_engine.ari.declarations import declarations
 from ai_engine.ari.transport import AriSettings, AriTransport

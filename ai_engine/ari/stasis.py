@@ -46,7 +46,7 @@ def retry_seconds(failures: int, status: int = 0) -> float:
     """How long to wait after the ``failures``-th failure in a row (from 0); a refused password can wait longest."""
     if status in _REFUSED:
         return _LAST_RETRY_SECONDS
-    longest = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2 ** min(failures, 16))
+    longest = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(failures, 16))
     return longest * random.uniform(0.5, 1.0)
 
 
@@ -98,6 +98,7 @@ class AriApp:
         self._closed.set()
         for errand in self._errands:
             errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close()
         if self._ari is not None:
@@ -124,7 +125,8 @@ class AriApp:
             return error
 
     def _connected(self, version: str) -> None:
-        self.reconnects += bool(self.version)
+        if self.version:
+            self.reconnects += 1
         self.connected = True
         self.version = version
         log.info("ARI connected", url=self._settings.url, version=version, app=self._settings.app)
@@ -136,14 +138,14 @@ class AriApp:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                     self._receive(ari, message.data)
                 case aiohttp.WSMsgType.ERROR:
-                    return AsteriskError(f"event socket: {message.data!r}")
+                    return AsteriskError(f"event socket: {message.data}")
                 case _:
                     return AsteriskError(f"event socket closed with code {socket.close_code}")
 
     def _receive(self, ari: Ari, frame: str | bytes) -> None:
         try:
             event = parse_event(json.loads(frame))
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             self.bad_frames += 1
             log.warning("ARI frame is no event, skipped", reason=str(error), bytes=len(frame))
             return
@@ -173,6 +175,7 @@ class AriApp:
             self._on_call(call)
         except Exception:  # noqa: BLE001  the edge: what fails for one caller must not cost the others theirs
             log.exception("a call could not be taken up", channel=channel.id)
+            self._run_errand(self._tidy(call.close()))
 
     # -- after an outage -----------------------------------------------------------------------------------
 
@@ -182,7 +185,8 @@ class AriApp:
             if not await ari.module_running("chan_audiosocket.so"):
                 log.error("Asterisk has no chan_audiosocket.so running: callers will be handed to a human")
             listed = await ari.application_channels()
-            for channel_id in held - listed:
+            # Callers first: a call that is over has no use for the news that its media leg is gone too.
+            for channel_id in sorted(held - listed, key=lambda id: id.startswith(MEDIA_PREFIX)):
                 await self._let_go(ari, channel_id)
             await self._sweep(ari, listed)
             await self._find_orphans(ari, listed)

@@ -28,9 +28,11 @@ class LogPipe(logging.handlers.QueueHandler):
     """Carries log lines away from whoever logs; a full queue drops the line and counts it in ``dropped``."""
 
     def __init__(self, target: logging.Handler, most_waiting: int = _MOST_WAITING) -> None:
-        super().__init__(queue.Queue(most_waiting))
+        waiting: queue.Queue[Any] = queue.Queue(most_waiting)
+        super().__init__(waiting)
         self.dropped = 0
-        self._listener = _Listener(self.queue, target)
+        self._listener = _Listener(waiting, target)
+        self._stopped = False
         self._listener.start()
         atexit.register(self.stop)
 
@@ -45,18 +47,19 @@ class LogPipe(logging.handlers.QueueHandler):
 
     def stop(self) -> None:
         """Write what is waiting, then end the thread. May be called more than once."""
-        atexit.unregister(self.stop)
-        logging.getLogger().removeHandler(self)
-        self._listener.stop()
+        if not self._stopped:
+            self._stopped = True
+            logging.getLogger().removeHandler(self)
+            self._listener.stop()
 
 
 class _Listener(logging.handlers.QueueListener):
-    def enqueue_sentinel(self) -> None:
-        self.queue.put(None)  # waits for room, where the original would raise
+    def __init__(self, waiting: queue.Queue[Any], target: logging.Handler) -> None:
+        super().__init__(waiting, target)
+        self._waiting = waiting
 
-    def stop(self) -> None:
-        if self._thread is not None:  # type: ignore[attr-defined]
-            super().stop()
+    def enqueue_sentinel(self) -> None:
+        self._waiting.put(None)  # waits for room, where the original would raise
 
 
 def start_logging(

@@ -1,32 +1,40 @@
-"""A folder per call, filled behind the media path's back."""
+"""Records calls into folders, behind the media path's back."""
 
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from ai_engine.audio.format import FRAME_MS
 from ai_engine.call.events import CallEvent
-from ai_engine.observe.folder import CallFolder, StereoFrame
+from ai_engine.observe.folder import CallFolder
+from ai_engine.observe.stereo_wav import StereoFrame
 
 log = structlog.get_logger(__name__)
 
 _CHUNK = 50
 """Frames (1 s) that are handed over together: the writer wakes once a second per call, not fifty times."""
 _MOST_WAITING = 1000
+_MOST_CLOSED = 64
+"""Folders of ended calls for which a transcript may still come."""
 
-Job = Callable[["_Writer"], None]
+Job = Callable[[], None]
 
 
 @dataclass(slots=True)
 class _Tape:
-    """What the call loop keeps of one call until the next chunk."""
+    """Sound of one call that is not yet handed over."""
 
     rate: int = 0
+    lost: int = 0
+    """Frames that found no room since the last that did; their place in the recording is kept."""
+    lost_ever: int = 0
     frames: list[StereoFrame] = field(default_factory=list)
 
 
@@ -38,12 +46,17 @@ class Recorder:
     """
 
     def __init__(self, directory: Path, most_waiting: int = _MOST_WAITING) -> None:
+        """``most_waiting`` is how many pieces of work may wait for the disk."""
         self.dropped_frames = 0
         self.dropped_events = 0
+        self._directory = directory
+        self._most_waiting = most_waiting
         self._tapes: dict[str, _Tape] = {}
-        self._jobs: queue.Queue[Job | None] = queue.Queue(most_waiting)
-        self._writer = _Writer(directory)
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._jobs: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
+        self._open: dict[str, CallFolder] = {}
+        self._closed: dict[str, CallFolder] = {}
+        self._troubled: set[str] = set()
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
     # -- on the call loop ------------------------------------------------------------------------------------
@@ -51,54 +64,90 @@ class Recorder:
     def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
         self._tapes[call_id] = _Tape()
         wall = datetime.now(UTC)
-        self._put_event(lambda writer: writer.start(call_id, dict(facts), now, wall))
+        self._jobs.put((call_id, lambda: self._begin(call_id, facts, now, wall)))
 
     def happened(self, call_id: str, event: CallEvent, now: float) -> None:
-        self._put_event(lambda writer: writer.event(call_id, event, now))
+        if call_id not in self._tapes:
+            return
+        if self._has_room():
+            self._jobs.put((call_id, lambda: self._folder(call_id).happened(event, now)))
+        else:
+            self.dropped_events += 1
 
     def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
-        tape = self._tapes.get(call_id)
-        if tape is None:
+        if (tape := self._tapes.get(call_id)) is None:
             return
         tape.rate = rate
         tape.frames.append((caller, agent))
         if len(tape.frames) >= _CHUNK:
-            self._put_frames(call_id, tape)
+            self._hand_over(call_id, tape)
 
     def transcript(self, call_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
-        """What was said and heard, as ``Transcript.lines()`` has it; before ``call_ended``."""
-        self._put_event(lambda writer: writer.transcript(call_id, list(lines)))
+        """What was said and heard, as ``Transcript.lines()`` has it; shortly before or after ``call_ended``."""
+        self._jobs.put((call_id, lambda: self._folder(call_id).transcript(lines)))
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
-        tape = self._tapes.pop(call_id, None)
-        if tape is not None and tape.frames:
-            self._put_frames(call_id, tape)
-        self._put_event(lambda writer: writer.end(call_id, reason, now))
+        if (tape := self._tapes.pop(call_id, None)) is None:
+            return
+        self._hand_over(call_id, tape)
+        self._jobs.put((call_id, lambda: self._folder(call_id).note("CallEnded", {"reason": reason}, now)))
+        self._jobs.put((call_id, lambda: self._end(call_id, tape.lost_ever)))
 
     def close(self, seconds: float = 10.0) -> None:
-        """Write what is waiting and make every open folder valid. Blocks up to ``seconds``."""
-        self._jobs.put(None, timeout=seconds)
+        """Write what is waiting and make every folder valid. Blocks, up to ``seconds``; not for the call loop."""
+        self._jobs.put(None)
         self._thread.join(seconds)
 
-    def _put_event(self, job: Job) -> None:
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            self.dropped_events += 1
+    def _has_room(self) -> bool:
+        return self._jobs.qsize() < self._most_waiting
 
-    def _put_frames(self, call_id: str, tape: _Tape) -> None:
-        frames, rate = tape.frames, tape.rate
-        tape.frames = []
-        try:
-            self._jobs.put_nowait(lambda writer: writer.sound(call_id, frames, rate))
-        except queue.Full:
+    def _hand_over(self, call_id: str, tape: _Tape) -> None:
+        frames, tape.frames = tape.frames, []
+        if not frames:
+            return
+        if not self._has_room():
+            tape.lost += len(frames)
+            tape.lost_ever += len(frames)
             self.dropped_frames += len(frames)
-            # The place of the lost second stays: what follows must not slide to the left.
-            ...
+            return
+        lost, tape.lost = tape.lost, 0
+        rate = tape.rate
+        self._jobs.put((call_id, lambda: self._folder(call_id).sound(lost, frames, rate)))
 
     # -- on the writer's thread ------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job(self._writer)
-        self._writer.close()
+    def _write(self) -> None:
+        while (entry := self._jobs.get()) is not None:
+            self._try(*entry)
+        for call_id in list(self._open):
+            self._try(call_id, partial(self._end, call_id, 0))
+
+    def _try(self, call_id: str, job: Job) -> None:
+        try:
+            job()
+        except OSError as error:
+            if call_id not in self._troubled:
+                self._troubled.add(call_id)
+                log.error("recording is incomplete", call_id=call_id, error=str(error))
+
+    def _begin(self, call_id: str, facts: Mapping[str, str], now: float, wall: datetime) -> None:
+        folder = self._open[call_id] = CallFolder(self._directory, call_id, now, wall)
+        folder.note("CallStarted", facts, now)
+
+    def _folder(self, call_id: str) -> CallFolder:
+        folder = self._open.get(call_id) or self._closed.get(call_id)
+        if folder is None:
+            raise FileNotFoundError("the folder of the call could not be made")
+        return folder
+
+    def _end(self, call_id: str, lost: int) -> None:
+        self._troubled.discard(call_id)
+        if (folder := self._open.pop(call_id, None)) is None:
+            return
+        self._closed[call_id] = folder
+        if len(self._closed) > _MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
+        if lost:
+            log.warning("the disk was too slow for the recording", call_id=call_id, lost_ms=lost * FRAME_MS)
+        folder.close()
+        log.info("recording saved", call_id=call_id, folder=str(folder.path))

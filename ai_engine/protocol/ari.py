@@ -118,11 +118,12 @@ class ChannelDtmfReceived(ChannelEvent):
     digit: str
 
 
-def parse_event(data: Mapping[str, Any]) -> AriEvent | None:
-    """The event in one message of the event socket, or None if it is of a type we do not act on.
+def parse_event(message: object) -> AriEvent | None:
+    """The event in one decoded message of the event socket, or None if it is of a type we do not act on.
 
     Raises ValueError when the message is not an event, or lacks what an event of its type must have.
     """
+    data = _mapping(message)
     kind = _text(data, "type")
     if kind == "ApplicationReplaced":
         return ApplicationReplaced(_text(data, "application", ""))

@@ -298,8 +298,10 @@ def _launch(trial: Trial, overlay: Mapping[str, str], tell: Say) -> Trial:
 def render(trial: Trial, overlay: Mapping[str, str]) -> None:
     """Write the configuration of ``trial`` from the templates, readable by its owner alone."""
     run_dir = Path(trial.run_dir)
-    for name in ("etc/extensions.d", "lib", "log", "spool/recording", "spool/tmp"):
-        shutil.rmtree(run_dir / name, ignore_errors=True)
+    directories = ("etc/extensions.d", "lib", "log", "spool/recording", "spool/tmp")
+    for name in directories:
+        shutil.rmtree(run_dir / Path(name).parts[0], ignore_errors=True)
+    for name in directories:
         (run_dir / name).mkdir(parents=True)
     prefix = Path("/") if _uses_host_binary() else ROOTFS
     values = {

@@ -1,11 +1,11 @@
 """Our two programs as real processes beside a trial Asterisk, on free ports, for the demo, `make run` and the tests.
 
-    async with Programs(trial, directory) as programs:        # both ready to take calls
-        programs.health()                                     # what /health says
-        programs.engine.log_text()
-        programs.local.kill()                                 # SIGKILL
-        await programs.start_engine()                         # again
-    programs.calls()                                          # the recorder's folders, oldest first
+async with Programs(trial, directory) as programs:        # both ready to take calls
+    programs.health()                                     # what /health says
+    programs.engine.log_text()
+    programs.local.kill()                                 # SIGKILL
+    await programs.start_engine()                         # again
+programs.calls()                                          # the recorder's folders, oldest first
 """
 
 import asyncio

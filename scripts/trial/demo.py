@@ -1,0 +1,228 @@
+"""`make demo`: a real SIP phone calls a real Asterisk and talks with the engine, measured from the wire."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from scripts.trial import asterisk, conversation, report
+from scripts.trial.asterisk import Trial
+from scripts.trial.conversation import Line
+from scripts.trial.phone import BaresipPhone
+from scripts.trial.programs import Program, Programs
+from scripts.trial.report import Report
+from scripts.trial.rootfs import CHECKOUT, TrialError
+from scripts.trial.speech import synthesize
+from scripts.trial.wire import RtpCapture
+
+EXTENSION = "100"
+HANGUP_SECONDS = 20.0
+WORST_GAP_MS = 40.0
+INTERRUPT_AFTER = 3.0
+
+SCRIPT = ("what are your opening hours", "what can you do for me", "!where are you located", "no that's all goodbye")
+"""A leading ``!`` interrupts the reply to the line before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing the call had to do."""
+
+    what: str
+    good: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: the conversation did all it should. 1: it did not. 2: it could not be held at all."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=options.json)
+    folder = CHECKOUT / "var" / "demo" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        with _step(console, "Asterisk"):
+            trial = asterisk.start(tell=lambda line: console.print(f"    [dim]{line}[/]"))
+        with _step(console, "the caller's voice (flite)"):
+            lines = _lines(options)
+        measured = asyncio.run(_call(trial, lines, folder, console))
+    except (TrialError, TimeoutError) as error:
+        console.print(f"[bold red]demo:[/] {error}", soft_wrap=True)
+        console.print(f"    logs: {folder}")
+        return 2
+    return _conclude(measured, lines, folder, console, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make demo",
+        description=__doc__,
+        epilog="""examples:
+  make demo
+  make demo ARGS='--say "when do you close" --say "goodbye"'
+  make demo ARGS='--say "what can you do for me" --say "!are you open today" --say "goodbye"'
+  make demo ARGS='--wav my-question.wav --say "goodbye"'
+""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--say",
+        action="append",
+        dest="lines",
+        metavar="TEXT",
+        help="what the caller says, in order; a leading ! interrupts the agent's reply to the line before",
+    )
+    parser.add_argument(
+        "--wav",
+        action="append",
+        dest="lines",
+        metavar="FILE",
+        type=lambda path: Path(path),
+        help="a recording the caller plays instead (8000 Hz mono 16-bit WAV)",
+    )
+    parser.add_argument("--voice", default="rms", choices=("rms", "awb", "slt"), help="the caller's flite voice")
+    parser.add_argument("--json", action="store_true", help="print the measured call as JSON on standard output")
+    return parser
+
+
+def _lines(options: argparse.Namespace) -> list[Line]:
+    return [_line(item, options.voice) for item in options.lines or SCRIPT]
+
+
+def _line(item: str | Path, voice: str) -> Line:
+    if isinstance(item, Path):
+        if not item.exists():
+            raise TrialError(f"{item}: there is no such file")
+        return Line(f"(plays {item.name})", item)
+    text = item.removeprefix("!")
+    return Line(text, synthesize(text, voice), INTERRUPT_AFTER if text != item else None)
+
+
+async def _call(trial: Trial, lines: Sequence[Line], folder: Path, console: Console) -> Report:
+    with _step(console, "local_ai_server and ai_engine"):
+        programs = await Programs(trial, folder, {"LOG_FORMAT": "json"}).__aenter__()
+    try:
+        console.print(
+            f"[bold]The call[/] [dim]sip phone → {trial.sip_uri(EXTENSION)} → Stasis → AudioSocket → engine[/]"
+        )
+        follower = asyncio.create_task(_follow(programs.engine, console))
+        async with (
+            RtpCapture(trial.rtp_ports, folder / "call.pcap") as wire,
+            BaresipPhone(trial, folder / "phone") as phone,
+        ):
+            await phone.dial(EXTENSION)
+            await phone.wait_for("CALL_ESTABLISHED")
+            await conversation.hold(phone, wire, lines, lambda text: None)
+            await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
+            recordings = phone.recordings()
+        folder_of_call = await _recorded(programs)
+        follower.cancel()
+        agent, caller = wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets
+        return await asyncio.to_thread(report.read, folder_of_call, agent, caller, recordings.heard)
+    finally:
+        await programs.stop()
+
+
+async def _recorded(programs: Programs) -> Path:
+    """The call's folder, once the recorder has finished it."""
+    for _ in range(100):
+        done = [folder for folder in programs.calls() if (folder / "turns.json").exists()]
+        if done:
+            return done[-1]
+        await asyncio.sleep(0.05)
+    raise TrialError(f"the engine recorded nothing; it says in {programs.engine.log}")
+
+
+async def _follow(engine: Program, console: Console) -> None:
+    """Print who says what, as the engine logs it."""
+    started = time.monotonic()
+    with engine.log.open(encoding="utf-8") as log:
+        while True:
+            line = log.readline()
+            if not line:
+                await asyncio.sleep(0.05)
+                continue
+            if said := _said(line):
+                console.print(f"  [dim]{time.monotonic() - started:5.1f} s[/]  {said}")
+
+
+def _said(line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    match entry.get("event"):
+        case "caller said":
+            return f"[bold cyan]caller[/]  {entry['text'] or '[dim](not understood)[/]'}"
+        case "agent says":
+            return f"[bold green]agent[/]   {entry['text']}"
+        case "agent interrupted":
+            return f"[yellow]agent is interrupted after {entry['heard_ms'] / 1000:.1f} s[/]"
+        case "bound to channel" | "provider session started" | "hangup asked" | "transfer asked" | "call ended":
+            return f"[dim]{entry['event']} {entry.get('reason', '')}[/]"
+    return ""
+
+
+def _checks(measured: Report, lines: Sequence[Line]) -> list[Check]:
+    said = [str(turn["text"]) for turn in measured.transcript if turn["speaker"] == "agent"]
+    understood = [str(turn["text"]) for turn in measured.transcript if turn["speaker"] == "caller"]
+    interrupts = sum(line.interrupt_after is not None for line in lines)
+    return [
+        Check("the agent greeted first", bool(measured.transcript) and measured.transcript[0]["speaker"] == "agent"),
+        Check(
+            f"every turn of the caller was understood ({len(lines)})", len(list(filter(None, understood))) == len(lines)
+        ),
+        Check("every turn was answered", len(measured.answers()) >= len(lines) and len(said) > len(lines)),
+        Check(f"the agent could be interrupted ({interrupts})", len(measured.barge_ins()) == interrupts),
+        Check(
+            "the agent hung up after its last word",
+            measured.reason == "agent_hung_up" and bool(measured.goodbye_heard_ms is not None),
+        ),
+        Check(
+            f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone",
+            0 < measured.worst_gap_ms <= WORST_GAP_MS and not measured.missing,
+        ),
+    ]
+
+
+def _conclude(
+    measured: Report, lines: Sequence[Line], folder: Path, console: Console, options: argparse.Namespace
+) -> int:
+    report.show(measured, console)
+    checks = _checks(measured, lines)
+    for check in checks:
+        console.print(f"  {'[green]✓[/]' if check.good else '[bold red]✗[/]'} {check.what}")
+    good = all(check.good for check in checks)
+    result = {**measured.plain(), "checks": {check.what: check.good for check in checks}, "good": good}
+    (folder / "report.json").write_text(json.dumps(result, indent=2))
+    shutil.copy(measured.folder / "call.wav", folder / "call.wav")
+    if options.json:
+        print(json.dumps(result, indent=2))
+    console.print(f"""
+  stereo WAV   {folder / "call.wav"}   (left the caller, right the agent)
+  transcript   {measured.folder / "transcript.json"}
+  figures      {folder / "report.json"}
+  packets      {folder / "call.pcap"}
+  logs         {folder / "ai_engine.log"}, {folder / "local_ai_server.log"}
+
+[bold]Next:[/] [bold]make run[/] keeps all of it up: dial {EXTENSION} with your own softphone (it prints the account).
+      config/ai-agent.yaml is the agent; docs/snippets connects your own Asterisk.""", soft_wrap=True)  # fmt: skip
+    return 0 if good else 1
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    console.print(f"[bold]==>[/] {what}")
+    began = time.monotonic()
+    yield
+    console.print(f"    [dim]ready after {time.monotonic() - began:.1f} s[/]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

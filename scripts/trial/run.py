@@ -1,0 +1,67 @@
+"""`make run`: trial Asterisk, local AI server and engine until Ctrl-C, for a softphone of your own."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from scripts.trial import asterisk
+from scripts.trial.asterisk import Ports
+from scripts.trial.programs import Programs
+from scripts.trial.rootfs import CHECKOUT, TrialError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 after Ctrl-C, 1 when something ended by itself."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument(
+        "--bind",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="SIP and RTP address; give this machine's own to dial from another one on a network you trust",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        asterisk.stop()
+        trial = asterisk.start(ports=Ports(bind=options.bind))
+        return asyncio.run(_serve(trial))
+    except TrialError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 1
+    finally:
+        asterisk.stop()
+
+
+async def _serve(trial: asterisk.Trial) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    async with Programs(trial, CHECKOUT / "var" / "run") as programs:
+        print(f"""
+  Register a softphone (any; audio G.711) and dial 100:
+    server    {trial.bind}:{trial.sip_port} (UDP)
+    user      {trial.phone_user}
+    password  {trial.phone_password}
+
+  Asterisk CLI    scripts/asterisk cli 'core show channels'
+  engine log      tail -f {programs.engine.log}
+  health          http://127.0.0.1:{programs.health_port}/health
+  calls           {programs.directory / "calls"}
+
+  Ctrl-C ends all of it.""")
+        while not stop.is_set():
+            for program in (programs.engine, programs.local):
+                if program.process.poll() is not None:
+                    print(f"run: {program.name} ended by itself; see {program.log}", file=sys.stderr)
+                    return 1
+            try:
+                await asyncio.wait_for(stop.wait(), 1.0)
+            except TimeoutError:
+                continue
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,362 @@
+"""An Asterisk that can be told to misbehave: enough of ARI for one application, and faults on demand.
+
+It keeps channels and bridges, checks the account, answers the requests the engine makes in the shape of a real
+Asterisk 22, and sends the events those requests cause. A real one is used where truth matters; this one where a fault
+must happen at an exact moment::
+
+    async with FakeAsterisk() as asterisk:
+        asterisk.enter("caller-1", "agent=reception")     # a caller reaches Stasis()
+        asterisk.refuse("POST", "/answer", 405)           # the next answer request
+        asterisk.deaf = True                              # the link is half open: pings stay unanswered
+        asterisk.abort()                                  # event sockets end without a goodbye
+        await asterisk.restart()                          # the same port, every call lost
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+VERSION = "22.10.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One request as it arrived."""
+
+    method: str
+    raw_path: str
+    """Path and query, still percent-encoded."""
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Fault:
+    method: str
+    path: re.Pattern[str]
+    status: int
+    message: str | bytes
+    times: int
+
+
+@dataclass(slots=True)
+class FakeChannel:
+    """What Asterisk knows of a channel."""
+
+    id: str
+    args: tuple[str, ...] = ()
+    state: str = "Ring"
+    stasis: bool = True
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": f"Fake/{self.id}",
+            "state": self.state,
+            "caller": {"name": "", "number": "1000"},
+            "dialplan": {
+                "context": "offhook",
+                "exten": "100",
+                "priority": 3,
+                "app_name": "Stasis" if self.stasis else "Wait",
+                "app_data": ",".join(("asterisk-ai-voice-agent", *self.args)) if self.stasis else "60",
+            },
+        }
+
+
+@dataclass(slots=True)
+class FakeBridge:
+    """What Asterisk knows of a bridge."""
+
+    id: str
+    name: str = ""
+    channels: list[str] = field(default_factory=list)
+
+    def describe(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "bridge_type": "mixing", "channels": self.channels}
+
+
+class FakeAsterisk:
+    """Serves ARI on a free port of 127.0.0.1; its public attributes may be changed at any time."""
+
+    def __init__(
+        self, username: str = "ai", password: str = "secret", app: str = "asterisk-ai-voice-agent"
+    ) -> None:
+        self.username = username
+        self.password = password
+        self.app = app
+        self.channels: dict[str, FakeChannel] = {}
+        self.bridges: dict[str, FakeBridge] = {}
+        self.requests: list[Recorded] = []
+        self.deaf = False
+        """Read the event sockets, but answer no ping and send no event: the network between us is gone."""
+        self.modules = {"chan_audiosocket.so"}
+        self.leg_arrives = True
+        """Whether a media leg reaches the application; else it is destroyed with ``leg_cause``."""
+        self.leg_cause = 3
+        self.before_answering: Callable[[Recorded], Awaitable[None]] | None = None
+        """Awaited for each REST request before anything else is done with it."""
+        self.port = 0
+        self._faults: list[_Fault] = []
+        self._sockets: list[web.WebSocketResponse] = []
+        self._changed = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+
+    # -- its life ------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """On the port it had before, if it ran before."""
+        application = web.Application()
+        application.router.add_get("/ari/events", self._events)
+        application.router.add_route("*", "/ari/{path:.*}", self._rest)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        assert site._server is not None
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+
+    async def stop(self) -> None:
+        """Every channel and bridge is lost."""
+        self.abort()
+        self.channels.clear()
+        self.bridges.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    # -- what a test does ----------------------------------------------------------------------------------
+
+    @property
+    def listeners(self) -> int:
+        """Event sockets that are open."""
+        return len(self._sockets)
+
+    async def wait_until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait for a condition on our state or on the requests seen."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(condition)
+
+    def paths(self, method: str) -> list[str]:
+        """Paths of the requests with this method, without query."""
+        return [seen.raw_path.partition("?")[0] for seen in self.requests if seen.method == method]
+
+    def enter(self, channel_id: str, *args: str, told: bool = True) -> None:
+        """A caller reaches ``Stasis(app,args…)``; ``told=False`` when that happened before anyone listened."""
+        channel = self.channels[channel_id] = FakeChannel(channel_id, args)
+        if told:
+            self.send("StasisStart", channel, args=list(args))
+
+    def hang_up(self, channel_id: str, cause: int = 16, *, told: bool = True) -> None:
+        """The far end hangs up."""
+        channel = self.channels.pop(channel_id)
+        if told:
+            self.send("ChannelHangupRequest", channel, cause=cause)
+            self._leave_stasis(channel)
+            self.send("ChannelDestroyed", channel, cause=cause)
+
+    def take_back(self, channel_id: str, *, told: bool = True) -> None:
+        """The dialplan takes the channel out of the application; it lives on."""
+        channel = self.channels[channel_id]
+        channel.stasis = False
+        if told:
+            self._leave_stasis(channel)
+
+    def press(self, channel_id: str, digit: str) -> None:
+        """The caller presses a key."""
+        self.send("ChannelDtmfReceived", self.channels[channel_id], digit=digit, duration_ms=100)
+
+    def send(self, kind: str, channel: FakeChannel, **fields: Any) -> None:
+        """One event to every listener, at once."""
+        event = {"type": kind, "application": self.app, "channel": channel.describe(), **fields}
+        self.send_frame(json.dumps(event))
+
+    def send_frame(self, text: str) -> None:
+        """One text frame to every listener, whatever it is, before anything else happens."""
+        for socket in self._sockets:
+            if not self.deaf:
+                # A frame is written whole before the coroutine first waits; asking for it eagerly keeps the order.
+                writing = socket.send_str(text)
+                try:
+                    writing.send(None)
+                except StopIteration:
+                    continue
+                writing.close()
+
+    def refuse(
+        self, method: str, path: str, status: int, message: str | bytes = "refused", times: int = 1
+    ) -> None:
+        """Answer the next ``times`` matching requests so; ``path`` is a regular expression. Bytes are sent raw."""
+        self._faults.append(_Fault(method, re.compile(path), status, message, times))
+
+    def abort(self) -> None:
+        """End the event sockets without a goodbye, as a crash does."""
+        for socket in self._sockets:
+            transport = socket._req.transport if socket._req else None
+            if transport is not None:
+                transport.abort()
+        self._sockets.clear()
+
+    # -- the event socket ----------------------------------------------------------------------------------
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := await self._admit(request)) is not None:
+            return refusal
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        if self._sockets:
+            self.send_frame(json.dumps({"type": "ApplicationReplaced", "application": self.app}))
+        self._sockets.append(socket)
+        await self._note()
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.PING and not self.deaf:
+                    await socket.pong(message.data)
+        finally:
+            if socket in self._sockets:
+                self._sockets.remove(socket)
+            await self._note()
+        return socket
+
+    # -- REST ----------------------------------------------------------------------------------------------
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := await self._admit(request)) is not None:
+            return refusal
+        answer = self._answer(request.method, request.match_info["path"], dict(request.query))
+        await self._note()
+        return answer
+
+    async def _admit(self, request: web.Request) -> web.Response | None:
+        seen = Recorded(request.method, request.raw_path, dict(request.query), dict(request.headers))
+        self.requests.append(seen)
+        await self._note()
+        if self.before_answering is not None:
+            await self.before_answering(seen)
+        expected = aiohttp.encode_basic_auth(self.username, self.password, "utf-8")
+        if request.headers.get("Authorization") != expected:
+            return web.json_response({"message": "Authentication required"}, status=401)
+        for fault in self._faults:
+            if fault.times and fault.method == request.method and fault.path.search(request.path):
+                fault.times -= 1
+                if isinstance(fault.message, bytes):
+                    return web.Response(body=fault.message, status=fault.status)
+                return web.json_response({"message": fault.message}, status=fault.status)
+        return None
+
+    def _answer(self, method: str, path: str, query: dict[str, str]) -> web.Response:
+        match method, path.split("/"):
+            case "GET", ["asterisk", "info"]:
+                return web.json_response({"system": {"version": VERSION}})
+            case "GET", ["asterisk", "modules", name]:
+                if name not in self.modules:
+                    return _refusal(404, "Module not found")
+                return web.json_response({"name": name, "status": "Running"})
+            case "GET", ["applications", _]:
+                held = [channel.id for channel in self.channels.values() if channel.stasis]
+                return web.json_response({"name": self.app, "channel_ids": held, "bridge_ids": []})
+            case "GET", ["channels"]:
+                return web.json_response([channel.describe() for channel in self.channels.values()])
+            case "GET", ["bridges"]:
+                return web.json_response([bridge.describe() for bridge in self.bridges.values()])
+            case "POST", ["channels", "externalMedia"]:
+                return self._external_media(query)
+            case _, ["channels", channel_id, *rest]:
+                return self._channel(method, channel_id, rest, query)
+            case _, ["bridges", bridge_id, *rest]:
+                return self._bridge(method, bridge_id, rest, query)
+        return _refusal(404, "Resource not found")
+
+    def _external_media(self, query: dict[str, str]) -> web.Response:
+        leg = FakeChannel(query["channelId"], state="Down", variables=dict(query))
+        if self.leg_arrives:
+            self.channels[leg.id] = leg
+            leg.state = "Up"
+            self.send("StasisStart", leg, args=[])
+        else:
+            self.send("ChannelDestroyed", leg, cause=self.leg_cause)
+        return web.json_response(leg.describe())
+
+    def _channel(self, method: str, channel_id: str, rest: list[str], query: dict[str, str]) -> web.Response:
+        channel = self.channels.get(channel_id)
+        if channel is None:
+            return _refusal(404, "Channel not found")
+        match method, rest:
+            case "GET", []:
+                return web.json_response(channel.describe())
+            case "DELETE", []:
+                self.hang_up(channel_id)
+                return web.Response(status=204)
+            case "GET", ["variable"] if query["variable"] in channel.variables:
+                return web.json_response({"value": channel.variables[query["variable"]]})
+            case "GET", ["variable"]:
+                return _refusal(404, "Provided variable was not found")
+        if not channel.stasis:
+            return _refusal(409, "Channel not in Stasis application")
+        match method, rest:
+            case "POST", ["answer"]:
+                channel.state = "Up"
+            case "POST", ["continue"]:
+                self.take_back(channel_id)
+            case "POST", ["variable"]:
+                channel.variables[query["variable"]] = query["value"]
+            case _:
+                return _refusal(405, "Invalid method")
+        return web.Response(status=204)
+
+    def _bridge(self, method: str, bridge_id: str, rest: list[str], query: dict[str, str]) -> web.Response:
+        if (method, rest) == ("POST", []):
+            bridge = self.bridges[bridge_id] = FakeBridge(bridge_id, query.get("name", ""))
+            return web.json_response(bridge.describe())
+        found = self.bridges.get(bridge_id)
+        if found is None:
+            return _refusal(404, "Bridge not found")
+        match method, rest:
+            case "DELETE", []:
+                del self.bridges[bridge_id]
+            case "POST", ["addChannel"]:
+                channel = self.channels.get(query["channel"])
+                if channel is None:
+                    return _refusal(400, "Channel not found")
+                if not channel.stasis:
+                    return _refusal(422, "Channel not in Stasis application")
+                found.channels.append(channel.id)
+            case _:
+                return _refusal(405, "Invalid method")
+        return web.Response(status=204)
+
+    def _leave_stasis(self, channel: FakeChannel) -> None:
+        for bridge in self.bridges.values():
+            if channel.id in bridge.channels:
+                bridge.channels.remove(channel.id)
+        self.send("StasisEnd", channel)
+
+    async def _note(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)
