@@ -4,7 +4,7 @@
     start_asterisk  start_asterisk("name", overlay={...}) -> Trial: one of your own to restart, kill or reconfigure;
                     stopped after the test
     phone           BaresipPhone on ``asterisk``, started, for one call
-    make_phone      await make_phone(trial) -> BaresipPhone, started, closed after the test; for several or another trial
+    make_phone      await make_phone(trial) -> BaresipPhone: for several phones, or another trial; closed after the test
     rtp             RtpCapture of all media of ``asterisk`` during the test
 
 Each test session has instances of its own (their names end in the session's process id), so that sessions, and a demo

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 _LINE = re.compile(
-    r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
+    r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*+
         (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' | (?P<bare>[^"'\#].*?|) )
         (?:\s+\#.*)?\s*""",
     re.VERBOSE,

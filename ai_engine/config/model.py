@@ -20,6 +20,7 @@ def _network(text: str) -> str:
 
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
 WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$")]
 Network = Annotated[str, AfterValidator(_network)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -45,6 +46,8 @@ class AsteriskSection(Section):
     """Host name or address of Asterisk's HTTP server."""
     ari_port: Port = 8088
     """Port of Asterisk's HTTP server."""
+    ari_url: HttpUrl | None = None
+    """Instead of `host` and `ari_port`, for https or a path: `https://pbx.example/asterisk`."""
     app_name: Word = "asterisk-ai-voice-agent"
     """The Stasis application, as the dialplan names it."""
     request_seconds: Seconds = 5.0
@@ -119,8 +122,10 @@ class BargeIn(Section):
 
     enabled: bool = True
     """False lets every reply play to its end."""
-    min_ms: Annotated[int, Field(ge=40, le=2000)] = 120
+    min_ms: Annotated[int, Field(ge=40, le=2000)] = 100
     """Speech needed to interrupt; less is a cough."""
+    margin_db: Annotated[float, Field(ge=0, le=40)] = 10.0
+    """How far speech must stand above the noise to interrupt, in dB; the agent's own echo should not."""
 
 
 class VadSection(Section):
@@ -129,9 +134,11 @@ class VadSection(Section):
     detector: Literal["webrtc", "silero"] = "webrtc"
     """`webrtc` costs next to nothing; `silero` is a small neural network, better in noise."""
     aggressiveness: Annotated[int, Field(ge=0, le=3)] = 3
-    """webrtc only: 0 takes nearly everything for speech, 3 the least."""
+    """webrtc only, 0 to 3: 3 takes the least for speech; lower ones hear speech in ordinary line noise."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """silero only: the probability that counts as speech."""
+    margin_db: Annotated[float, Field(ge=0, le=40)] = 8.0
+    """How far speech must stand above the noise of the line, in dB."""
     start_ms: Annotated[int, Field(ge=20, le=1000)] = 60
     """Speech needed to open a turn while the agent is silent."""
     end_silence_ms: Annotated[int, Field(ge=100, le=5000)] = 500

@@ -16,6 +16,7 @@ OVERRIDES: dict[str, Place] = {
     "DEFAULT_AGENT": ("default_agent",),
     "ASTERISK_HOST": ("asterisk", "host"),
     "ASTERISK_ARI_PORT": ("asterisk", "ari_port"),
+    "ASTERISK_ARI_URL": ("asterisk", "ari_url"),
     "AUDIOSOCKET_HOST": ("audiosocket", "host"),
     "AUDIOSOCKET_PORT": ("audiosocket", "port"),
     "AUDIOSOCKET_ADVERTISE": ("audiosocket", "advertise"),

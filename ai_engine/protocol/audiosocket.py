@@ -42,6 +42,8 @@ RATES: dict[int, int] = {
 }
 """Samples per second by kind."""
 
+_LENGTHS: dict[int, tuple[int, ...]] = {Kind.HANGUP: (0,), Kind.UUID: (16,), Kind.DTMF: (1,), Kind.ERROR: (0, 1)}
+
 _KINDS = {rate: kind for kind, rate in RATES.items()}
 
 
@@ -134,9 +136,6 @@ def _check(kind: int, length: int) -> None:
         raise PeerError(f"unknown kind 0x{kind:02x}")
     if not legal:
         raise PeerError(f"kind 0x{kind:02x} with {length} bytes")
-
-
-_LENGTHS = {Kind.HANGUP: (0,), Kind.UUID: (16,), Kind.DTMF: (1,), Kind.ERROR: (0, 1)}
 
 
 def _decode(kind: int, payload: bytes) -> Message:

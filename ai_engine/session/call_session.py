@@ -69,7 +69,6 @@ class CallSession:
     ) -> None:
         """``prompts`` is PCM in the format of ``expected``; ``clock`` is the loop's, in seconds."""
         self.call_id = briefing.call_id
-        self.phase_changed_at = clock()
         self._control = control
         self._expected = expected
         self._agent = agent
@@ -99,6 +98,7 @@ class CallSession:
         self._farewell: Callable[[], Awaitable[None]] | None = None
         self._timers: dict[type[CallEvent], asyncio.TimerHandle] = {}
         self._nudges = 0
+        self._phase_changed = asyncio.Event()
         self._log = log.bind(call_id=self.call_id)
 
     @property
@@ -127,6 +127,7 @@ class CallSession:
             async with asyncio.TaskGroup() as self._group:
                 self._spawn(self._follow_control())
                 self._spawn(self._stay_alive())
+                self._spawn(self._show_state())
                 self._spawn(self._arrive())
                 reason = await self._ended
                 await self._say_farewell()
@@ -239,7 +240,7 @@ class CallSession:
         before = self._lifecycle.phase
         actions = self._lifecycle.handle(event)
         if self._lifecycle.phase is not before:
-            self._enter(self._lifecycle.phase, now)
+            self._enter(self._lifecycle.phase)
         if self._lifecycle.conversing:
             actions += self._turns.handle(event)
         for action in actions:
@@ -348,8 +349,7 @@ class CallSession:
         seconds = self._settings.reply_seconds
         self._start_timer(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
 
-    def _enter(self, phase: Phase, now: float) -> None:
-        self.phase_changed_at = now
+    def _enter(self, phase: Phase) -> None:
         if phase in (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING):
             self._cancel_timer(AgentLost)
             self._cancel_timer(SilenceElapsed)
@@ -358,23 +358,25 @@ class CallSession:
                 asyncio.get_running_loop().call_soon(self._check_idle)
         elif phase is Phase.TALKING:
             self._cancel_timer(TimeRanOut)
-        if phase is not Phase.ENDED:
-            self._spawn(self._show_state(phase))
+        self._phase_changed.set()
 
     def _check_idle(self) -> None:
         if self._line.idle:
             self.happened(PlayoutIdle())
 
-    async def _show_state(self, phase: Phase) -> None:
-        with suppress(AsteriskError, CallGone):
-            await self._control.set_variables(
-                {
-                    "OFFHOOK_CALL_ID": self.call_id,
-                    "OFFHOOK_AGENT": str(self._briefing.agent.get("name", "")),
-                    "OFFHOOK_PROVIDER": self._agent.provider,
-                    "OFFHOOK_STATE": phase,
-                }
-            )
+    async def _show_state(self) -> None:
+        """Keep channel variables for whoever looks with ``core show channel``."""
+        values = {
+            "OFFHOOK_CALL_ID": self.call_id,
+            "OFFHOOK_AGENT": str(self._briefing.agent.get("name", "")),
+            "OFFHOOK_PROVIDER": self._agent.provider,
+        }
+        while True:
+            self._phase_changed.clear()
+            with suppress(AsteriskError, CallGone):
+                await self._control.set_variables({**values, "OFFHOOK_STATE": str(self._lifecycle.phase)})
+            values = {}
+            await self._phase_changed.wait()
 
     async def _transfer_to_human(self) -> None:
         await self._control.transfer(self._settings.human_context, self._settings.human_extension)

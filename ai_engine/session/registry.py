@@ -47,7 +47,6 @@ class Registry:
             await asyncio.wait(self._tasks, timeout=5.0)
 
     async def _hold(self, control: CallControl) -> None:
-        call_log = log.bind(channel=control.channel_id)
         try:
             if not self._open:
                 raise CallGone("the engine is stopping")
@@ -62,12 +61,11 @@ class Registry:
             )
             reason = await session.run()
             self.totals[reason] = self.totals.get(reason, 0) + 1
-            call_log.info("call ended", call_id=session.call_id, reason=reason)
         except CallGone:
             await self._hand_on(control)
         except Exception:  # noqa: BLE001 - the edge of a call: whatever broke, the caller still reaches a human
             self.totals["failed"] += 1
-            call_log.exception("call failed; the caller is handed to the human")
+            log.exception("call failed; the caller is handed to the human", channel=control.channel_id)
             await self._hand_on(control)
         finally:
             self._sessions.pop(control.channel_id, None)

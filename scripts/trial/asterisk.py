@@ -1,12 +1,12 @@
 """Start, stop and question a trial Asterisk; several may run side by side, told apart by an instance name.
 
-    trial = start("test")              # Trial: ports, password, directories; idempotent
-    trial.cli("core show channels")    # str
-    trial.sip_uri("100")               # "sip:100@127.0.0.1:5160"
-    trial = restart("test")            # same ports and passwords
-    kill("test")                       # as a crash would end it
-    stop("test")
-    status("test")                     # Trial, or None when it does not run
+trial = start("test")              # Trial: ports, password, directories; idempotent
+trial.cli("core show channels")    # str
+trial.sip_uri("100")               # "sip:100@127.0.0.1:5160"
+trial = restart("test")            # same ports and passwords
+kill("test")                       # as a crash would end it
+stop("test")
+status("test")                     # Trial, or None when it does not run
 """
 
 import base64
@@ -307,7 +307,9 @@ def render(trial: Trial, overlay: Mapping[str, str]) -> None:
     values = {
         "ETC": str(trial.etc),
         "RUN": trial.run_dir,
-        "MODULES": _inside(prefix, "usr/lib/*/asterisk/modules", "usr/lib/asterisk/modules", "usr/lib64/asterisk/modules"),
+        "MODULES": _inside(
+            prefix, "usr/lib/*/asterisk/modules", "usr/lib/asterisk/modules", "usr/lib64/asterisk/modules"
+        ),
         "DATA": _inside(prefix, "usr/share/asterisk", "var/lib/asterisk"),
         "BIND": trial.bind,
         "SIP_PORT": str(trial.sip_port),
@@ -339,17 +341,17 @@ def _write_private(path: Path, text: str) -> None:
 
 def _run(trial: Trial, tell: Say) -> Trial:
     run_dir = Path(trial.run_dir)
-    for leftover in ("asterisk.ctl", "asterisk.pid"):
+    for leftover in ("asterisk.ctl", "asterisk.pid", "exit-status"):
         (run_dir / leftover).unlink(missing_ok=True)
     with step(tell, f"Asterisk started: SIP {trial.bind}:{trial.sip_port}, ARI 127.0.0.1:{trial.http_port}"):
         with (run_dir / "log/console").open("wb") as output:
-            process = subprocess.Popen(
-                _command(trial), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
-        _wait(lambda: process.poll() is not None or (run_dir / "asterisk.pid").exists(), START_SECONDS)
+            subprocess.run(_command(trial), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        ended = run_dir / "exit-status"
+        _wait(lambda: ended.exists() or _written_pid(run_dir) > 0, START_SECONDS)
         trial = replace(trial, pid=_written_pid(run_dir))
         _write_private(run_dir / "trial.json", json.dumps(asdict(trial), indent=2) + "\n")
-        if not _wait(lambda: process.poll() is not None or _answers(trial), START_SECONDS) or process.poll() is not None:
+        _wait(lambda: ended.exists() or _answers(trial), START_SECONDS)
+        if not _answers(trial):
             _end(trial, signal.SIGKILL)
             raise TrialError(_why_not(trial))
     return trial
@@ -357,16 +359,27 @@ def _run(trial: Trial, tell: Say) -> Trial:
 
 def _command(trial: Trial) -> list[str]:
     asterisk = ["asterisk", "-C", str(trial.etc / "asterisk.conf"), "-f", "-n"]
+    detached = ["setsid", "--fork"]
+    ended = f"{trial.run_dir}/exit-status"
     if _uses_host_binary():
-        return asterisk
-    # The mounts live in a namespace of their own and vanish with Asterisk. Checkout and /tmp keep their paths,
-    # so that the run directory and sound files have the same name inside and outside.
-    script = 'root=$1; shift; user=$1; shift; mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; '
-    script += 'mount --bind /etc/hosts "$root/etc/hosts" 2>/dev/null; mount --bind /tmp "$root/tmp"; '
-    script += 'mkdir -p "$root$1"; mount --bind "$1" "$root$1"; shift; exec chroot --userspec="$user" "$root" "$@"'
-    user = f"{os.getuid()}:{os.getgid()}"
-    shell = ["sh", "-c", script, "sh", str(ROOTFS), user, str(CHECKOUT), *asterisk]
-    return as_root(["unshare", "--mount", "--propagation", "private", *shell])
+        return [*detached, "sh", "-c", f'{_TELL_THE_END}"$@"', "sh", ended, *asterisk]
+    mounts = ["sh", "-c", f'{_TELL_THE_END}{_MOUNT}"$@"', "sh", ended, str(ROOTFS), str(CHECKOUT)]
+    inside = ["chroot", f"--userspec={os.getuid()}:{os.getgid()}", str(ROOTFS), *asterisk]
+    return as_root([*detached, "unshare", "--mount", "--propagation", "private", *mounts, *inside])
+
+
+_TELL_THE_END = """
+ended=$1; shift
+trap 'echo "$?" > "$ended"' EXIT
+"""
+
+# The mounts live in a namespace of their own and vanish with Asterisk. The checkout and /tmp keep their paths,
+# so that the run directory and sound files have the same names inside and outside.
+_MOUNT = """
+root=$1 checkout=$2; shift 2
+mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --bind /tmp "$root/tmp" || exit 1
+mkdir -p "$root$checkout" && mount --bind "$checkout" "$root$checkout" || exit 1
+"""
 
 
 def _written_pid(run_dir: Path) -> int:
@@ -385,10 +398,12 @@ def _answers(trial: Trial) -> bool:
 
 
 def _why_not(trial: Trial) -> str:
-    lines = (Path(trial.run_dir) / "log/console").read_text(encoding="utf-8", errors="replace").splitlines()
-    tail = "\n".join(f"  {line}" for line in lines[-8:])
+    log = Path(trial.run_dir) / "log"
+    said = "".join(path.read_text(encoding="utf-8", errors="replace") for path in (trial.log, log / "console") if path.exists())
+    telling = [line for line in said.splitlines() if "VERBOSE" not in line and "DTMF" not in line]
+    tail = "\n".join(f"  {line}" for line in telling[-8:])
     return (
-        f"Asterisk did not answer on ARI port {trial.http_port}. Its last words ({trial.run_dir}/log):\n{tail}\n"
+        f"Asterisk did not answer on ARI port {trial.http_port}. Its last words ({log}):\n{tail}\n"
         "If a port is taken, name others: scripts/asterisk start --sip-port N --http-port N"
     )
 

@@ -1,13 +1,13 @@
 """A real SIP phone, baresip, that a test or the demo speaks through and listens with.
 
-    async with BaresipPhone(trial, directory) as phone:       # start() … close()
-        await phone.dial(trial.sip_uri("100"))                # or phone.dial("100")
-        await phone.wait_for("CALL_ESTABLISHED", timeout=5)   # PhoneEvent
-        await phone.say(wav)                                  # from now on; returns the seconds it takes
-        await phone.send_digit("5")
-        await phone.hang_up()
-        await phone.wait_for("CALL_CLOSED", timeout=5)
-    said, heard = phone.recordings()                          # WAV, 8000 Hz
+async with BaresipPhone(trial, directory) as phone:       # start() … close()
+    await phone.dial(trial.sip_uri("100"))                # or phone.dial("100")
+    await phone.wait_for("CALL_ESTABLISHED", timeout=5)   # PhoneEvent
+    await phone.say(wav)                                  # from now on; returns the seconds it takes
+    await phone.send_digit("5")
+    await phone.hang_up()
+    await phone.wait_for("CALL_CLOSED", timeout=5)
+said, heard = phone.recordings()                          # WAV, 8000 Hz
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Speech for the caller, made by the flite program and kept under .cache/speech.
 
-    wav = synthesize("What are your opening hours?")    # Path: WAV, 8000 Hz, mono, PCM16
+wav = synthesize("What are your opening hours?")    # Path: WAV, 8000 Hz, mono, PCM16
 """
 
 import hashlib

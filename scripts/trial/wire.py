@@ -1,14 +1,14 @@
 """A live look at RTP on loopback, with the kernel's time for each packet, kept as a pcap file as well.
 
-    async with RtpCapture(trial.rtp_ports, directory / "call.pcap") as wire:
-        heard = wire.to(phone.rtp_ports)              # Stream: what Asterisk sends to that phone
-        spoken = wire.sent_from(phone.rtp_ports)      # Stream: what that phone sends
-        at = await heard.wait_voice(timeout=5)        # epoch seconds of the first voiced packet
-        at = await heard.wait_quiet(0.6, timeout=20)  # epoch seconds at which the last voice ended
-        at = await heard.wait_tone(timeout=5)         # the caller has reached the human extension
-        async for packet in heard.live(): ...         # each RtpPacket as it comes
-    heard.packets                                     # list[RtpPacket], for scripts.trial.measure
-    wire.dropped                                      # packets the capture itself missed; must be 0
+async with RtpCapture(trial.rtp_ports, directory / "call.pcap") as wire:
+    heard = wire.to(phone.rtp_ports)              # Stream: what Asterisk sends to that phone
+    spoken = wire.sent_from(phone.rtp_ports)      # Stream: what that phone sends
+    at = await heard.wait_voice(timeout=5)        # epoch seconds of the first voiced packet
+    at = await heard.wait_quiet(0.6, timeout=20)  # epoch seconds at which the last voice ended
+    at = await heard.wait_tone(timeout=5)         # the caller has reached the human extension
+    async for packet in heard.live(): ...         # each RtpPacket as it comes
+heard.packets                                     # list[RtpPacket], for scripts.trial.measure
+wire.dropped                                      # packets the capture itself missed; must be 0
 """
 
 import asyncio
@@ -163,15 +163,11 @@ class Stream:
         """When the first voice after epoch second ``after`` began; raises TimeoutError."""
         return await self._wait_run(is_voice, 1, after, timeout, "voice")
 
-    async def wait_tone(
-        self, hz: float = MARKER_HZ, after: float = 0.0, timeout: float = WAIT_SECONDS
-    ) -> float:
+    async def wait_tone(self, hz: float = MARKER_HZ, after: float = 0.0, timeout: float = WAIT_SECONDS) -> float:
         """When a steady tone began; raises TimeoutError."""
         return await self._wait_run(lambda packet: is_tone(packet, hz), TONE_PACKETS, after, timeout, f"{hz} Hz tone")
 
-    async def wait_quiet(
-        self, seconds: float = 0.6, after: float = 0.0, timeout: float = WAIT_SECONDS
-    ) -> float:
+    async def wait_quiet(self, seconds: float = 0.6, after: float = 0.0, timeout: float = WAIT_SECONDS) -> float:
         """When the voice ended that was then followed by ``seconds`` without any; raises TimeoutError.
 
         Voice before epoch second ``after`` does not count; it waits for some voice first.

@@ -99,10 +99,10 @@ def test_a_turn_that_does_not_end_is_ended() -> None:
 
 
 def test_after_a_forced_end_the_same_sound_is_background() -> None:
-    activity = ear(max_turn_ms=3000)
+    activity = ear(max_turn_ms=6000)
     chatter = "#########."
-    assert pattern(activity, chatter * 15)[-1] == (149, Paused(20.0, forced=True))
-    assert pattern(activity, chatter * 5) == []
+    assert pattern(activity, chatter * 30)[-1] == (299, Paused(20.0, forced=True))
+    assert pattern(activity, chatter * 3) == []
 
 
 def test_two_turns_are_two() -> None:

@@ -16,6 +16,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -43,6 +44,29 @@ class _Fault:
     status: int
     message: str | bytes
     times: int
+
+
+class _Listener:
+    """One event socket; frames leave it in order, and ``outbox.join()`` tells when all have left."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.outbox: asyncio.Queue[str] = asyncio.Queue()
+
+    async def write(self, socket: web.WebSocketResponse) -> None:
+        while True:
+            text = await self.outbox.get()
+            try:
+                with suppress(ConnectionError):
+                    await socket.send_str(text)
+            finally:
+                self.outbox.task_done()
+
+    def discard(self) -> None:
+        """The socket is gone: nobody waits for what it did not carry."""
+        while not self.outbox.empty():
+            self.outbox.get_nowait()
+            self.outbox.task_done()
 
 
 @dataclass(slots=True)
@@ -86,9 +110,7 @@ class FakeBridge:
 class FakeAsterisk:
     """Serves ARI on a free port of 127.0.0.1; its public attributes may be changed at any time."""
 
-    def __init__(
-        self, username: str = "ai", password: str = "secret", app: str = "asterisk-ai-voice-agent"
-    ) -> None:
+    def __init__(self, username: str = "ai", password: str = "secret", app: str = "asterisk-ai-voice-agent") -> None:
         self.username = username
         self.password = password
         self.app = app
@@ -105,7 +127,7 @@ class FakeAsterisk:
         """Awaited for each REST request before anything else is done with it."""
         self.port = 0
         self._faults: list[_Fault] = []
-        self._sockets: list[web.WebSocketResponse] = []
+        self._listeners: list[_Listener] = []
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
@@ -152,7 +174,7 @@ class FakeAsterisk:
     @property
     def listeners(self) -> int:
         """Event sockets that are open."""
-        return len(self._sockets)
+        return len(self._listeners)
 
     async def wait_until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
         """Wait for a condition on our state or on the requests seen."""
@@ -194,30 +216,20 @@ class FakeAsterisk:
         self.send_frame(json.dumps(event))
 
     def send_frame(self, text: str) -> None:
-        """One text frame to every listener, whatever it is, before anything else happens."""
-        for socket in self._sockets:
+        """One text frame to every listener, whatever it is."""
+        for listener in self._listeners:
             if not self.deaf:
-                # A frame is written whole before the coroutine first waits; asking for it eagerly keeps the order.
-                writing = socket.send_str(text)
-                try:
-                    writing.send(None)
-                except StopIteration:
-                    continue
-                writing.close()
+                listener.outbox.put_nowait(text)
 
-    def refuse(
-        self, method: str, path: str, status: int, message: str | bytes = "refused", times: int = 1
-    ) -> None:
+    def refuse(self, method: str, path: str, status: int, message: str | bytes = "refused", times: int = 1) -> None:
         """Answer the next ``times`` matching requests so; ``path`` is a regular expression. Bytes are sent raw."""
         self._faults.append(_Fault(method, re.compile(path), status, message, times))
 
     def abort(self) -> None:
         """End the event sockets without a goodbye, as a crash does."""
-        for socket in self._sockets:
-            transport = socket._req.transport if socket._req else None
-            if transport is not None:
-                transport.abort()
-        self._sockets.clear()
+        for listener in self._listeners:
+            listener.transport.abort()
+        self._listeners.clear()
 
     # -- the event socket ----------------------------------------------------------------------------------
 
@@ -226,17 +238,21 @@ class FakeAsterisk:
             return refusal
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        if self._sockets:
-            self.send_frame(json.dumps({"type": "ApplicationReplaced", "application": self.app}))
-        self._sockets.append(socket)
+        assert request.transport is not None
+        listener = _Listener(request.transport)
+        self.send_frame(json.dumps({"type": "ApplicationReplaced", "application": self.app}))
+        self._listeners.append(listener)
         await self._note()
+        writing = asyncio.create_task(listener.write(socket))
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.PING and not self.deaf:
                     await socket.pong(message.data)
         finally:
-            if socket in self._sockets:
-                self._sockets.remove(socket)
+            writing.cancel()
+            listener.discard()
+            if listener in self._listeners:
+                self._listeners.remove(listener)
             await self._note()
         return socket
 
@@ -246,6 +262,8 @@ class FakeAsterisk:
         if (refusal := await self._admit(request)) is not None:
             return refusal
         answer = self._answer(request.method, request.match_info["path"], dict(request.query))
+        for listener in tuple(self._listeners):
+            await listener.outbox.join()  # events go first: the order that is hardest on a client
         await self._note()
         return answer
 

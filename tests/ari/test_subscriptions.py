@@ -1,0 +1,32 @@
+from ai_engine.ari.subscriptions import Subscriptions
+from ai_engine.protocol.ari import ChannelDtmfReceived, ChannelEvent, StasisEnd
+
+
+def test_an_event_reaches_only_the_listener_of_its_channel() -> None:
+    subscriptions = Subscriptions()
+    first: list[ChannelEvent] = []
+    second: list[ChannelEvent] = []
+    subscriptions.add("1", first.append)
+    subscriptions.add("2", second.append)
+    assert subscriptions.deliver(ChannelDtmfReceived("1", "5"))
+    assert subscriptions.deliver(StasisEnd("2"))
+    assert (first, second) == ([ChannelDtmfReceived("1", "5")], [StasisEnd("2")])
+
+
+def test_nobody_is_told_after_dropping() -> None:
+    subscriptions = Subscriptions()
+    heard: list[ChannelEvent] = []
+    subscriptions.add("1", heard.append)
+    subscriptions.drop("1")
+    subscriptions.drop("1")
+    assert not subscriptions.deliver(StasisEnd("1"))
+    assert heard == []
+    assert "1" not in subscriptions
+    assert len(subscriptions) == 0
+
+
+def test_a_listener_may_drop_itself_while_it_is_told() -> None:
+    subscriptions = Subscriptions()
+    subscriptions.add("1", lambda event: subscriptions.drop(event.channel_id))
+    assert subscriptions.deliver(StasisEnd("1"))
+    assert not subscriptions.deliver(StasisEnd("1"))

@@ -1,0 +1,138 @@
+"""Each file of docs/snippets loads into a real Asterisk without a complaint and does what it says."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import websockets
+
+from scripts.trial.asterisk import TEMPLATES, Trial
+from scripts.trial.rootfs import CHECKOUT
+from scripts.trial.wire import RtpCapture
+from tests.conftest import MakePhone, StartAsterisk
+
+pytestmark = pytest.mark.asterisk
+
+SNIPPETS = CHECKOUT / "docs" / "snippets"
+APP = "asterisk-ai-voice-agent"
+
+
+def _snippet(name: str) -> str:
+    return (SNIPPETS / name).read_text(encoding="utf-8")
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _loads(text: str) -> set[str]:
+    return set(re.findall(r"^load = (\S+)", text, re.MULTILINE))
+
+
+def _log(trial: Trial) -> str:
+    return trial.log.read_text(encoding="utf-8")
+
+
+def _complaints(trial: Trial) -> list[str]:
+    return re.findall(r".*(?:WARNING|ERROR).*", _log(trial))
+
+
+def _start(start_asterisk: StartAsterisk, name: str, context: str, *dialplan: str) -> Trial:
+    """A trial whose phone dials into ``context`` of ``dialplan``; its own dialplan steps aside to [trial]."""
+    people = _template("extensions.conf").replace("[offhook]", "[trial]")
+    pjsip = _template("pjsip.conf").replace("context = offhook", f"context = {context}")
+    trial = start_asterisk(name, overlay={"extensions.conf": "\n".join((people, *dialplan)), "pjsip.conf": pjsip})
+    assert _complaints(trial) == []
+    return trial
+
+
+def _start_plain(start_asterisk: StartAsterisk, name: str) -> Trial:
+    # In place of a person's phone: the beep of the trial's human; and two seconds in place of fifteen.
+    snippet = _snippet("extensions-offhook.conf")
+    reception = snippet.replace("= PJSIP/reception", "= Local/human@trial").replace("DEADMAN = 15", "DEADMAN = 2")
+    assert {"OFFHOOK_HUMAN = Local/human@trial", "OFFHOOK_DEADMAN = 2"} <= set(reception.splitlines())
+    return _start(start_asterisk, name, "door", reception, "[door]\nexten => 300,1,Goto(offhook,reception,1)")
+
+
+async def _seconds_to_human(trial: Trial, extension: str, make_phone: MakePhone, directory: Path) -> float:
+    phone = await make_phone(trial)
+    async with RtpCapture(trial.rtp_ports, directory / "snippet.pcap") as wire:
+        await phone.dial(extension)
+        established = await phone.wait_for("CALL_ESTABLISHED")
+        at = await wire.to(phone.rtp_ports).wait_tone()
+    # It lasts: the dead-man timeout is off in a person's hands.
+    await phone.hang_up()
+    await phone.wait_for("CALL_CLOSED")
+    return at - established.at
+
+
+@pytest.mark.phone
+async def test_plain_dialplan_without_an_engine(
+    start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
+) -> None:
+    trial = _start_plain(start_asterisk, "plain")
+    listed = trial.cli("dialplan show offhook")
+    for extension in ("reception", "agent", "T", "human"):
+        assert f"'{extension}' =>" in listed
+    assert await _seconds_to_human(trial, "300", make_phone, tmp_path) < 1
+    assert "Offhook left the call: FAILED" in _log(trial)
+
+
+@pytest.mark.phone
+async def test_plain_dialplan_with_an_engine_that_does_nothing(
+    start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
+) -> None:
+    trial = _start_plain(start_asterisk, "dead")
+    account = f"{trial.username}:{trial.password}"
+    async with websockets.connect(f"ws://127.0.0.1:{trial.http_port}/ari/events?app={APP}&api_key={account}") as engine:
+        seconds = await _seconds_to_human(trial, "300", make_phone, tmp_path)
+        assert '"args":["agent=reception"]' in str(await engine.recv())
+    assert 1.9 < seconds < 3
+    assert "Offhook gave no sign of life" in _log(trial)
+
+
+@pytest.mark.phone
+async def test_freepbx_dialplan(start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path) -> None:
+    freepbx = "[from-internal]\ninclude => from-internal-custom\nexten => 600,1,Goto(trial,human,1)\n"
+    trial = _start(start_asterisk, "freepbx", "from-internal", _snippet("extensions_custom.conf"), freepbx)
+    listed = trial.cli("dialplan show offhook-agent")
+    for extension in ("s", "T", "human"):
+        assert f"'{extension}' =>" in listed
+    assert "'7000' =>" in trial.cli("dialplan show from-internal-custom")
+    assert "'s' =>" in trial.cli("dialplan show offhook-reception")
+    assert await _seconds_to_human(trial, "7000", make_phone, tmp_path) < 1
+
+
+def test_ari_and_http(start_asterisk: StartAsterisk) -> None:
+    ari = _snippet("ari.conf").replace("CHANGE-ME", "@ARI_PASSWORD@")
+    http = _snippet("http.conf").replace("8088", "@HTTP_PORT@")
+    assert "@ARI_PASSWORD@" in ari
+    assert "bindport = @HTTP_PORT@" in http
+    trial = start_asterisk("ari", overlay={"ari.conf": ari, "http.conf": http})
+    assert _complaints(trial) == []
+    assert trial.ari("GET", "/channels") == []
+    assert "No" in trial.cli("ari show users").split()
+
+
+def test_module_list(start_asterisk: StartAsterisk) -> None:
+    snippet = _snippet("modules.conf")
+    elsewhere = [f"load = {name}" for name in sorted(_loads(_template("modules.conf")) - _loads(snippet))]
+    trial = start_asterisk("modules", overlay={"modules.conf": "\n".join([snippet, "autoload = no", *elsewhere])})
+    assert _complaints(trial) == []
+    running = set(re.findall(r"^(\S+\.so) .* Running ", trial.cli("module show"), re.MULTILINE))
+    assert _loads(snippet) <= running
+
+
+@pytest.mark.phone
+async def test_the_dialplan_in_circulation_drops_the_call(start_asterisk: StartAsterisk, make_phone: MakePhone) -> None:
+    printed = re.search(r"```\n(exten => 100,.*?)```", _snippet("README.md"), re.DOTALL)
+    assert printed is not None
+    trial = _start(start_asterisk, "printed", "printed", f"[printed]\n{printed.group(1)}")
+    phone = await make_phone(trial)
+    began = time.monotonic()
+    await phone.dial("100")
+    await phone.wait_for("CALL_CLOSED")
+    assert time.monotonic() - began < 2
+    assert "Failed to parse UUID" in _log(trial)
+    assert 'Stasis("PJSIP' not in _log(trial)

@@ -1,0 +1,50 @@
+"""The exported schema: fresh, valid, and of one mind with the loader about the shipped file."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ai_engine.config import schema
+from ai_engine.config.overrides import OVERRIDES, SECRETS
+from ai_engine.config.yaml_lines import read
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = (ROOT / "config" / "ai-agent.yaml").read_text()
+SCHEMA: dict[str, Any] = json.loads((ROOT / schema.SCHEMA_FILE).read_text())
+
+
+def test_file_is_fresh() -> None:
+    assert (ROOT / schema.SCHEMA_FILE).read_text() == schema.text(), "run: python -m ai_engine.config.schema"
+
+
+def test_shipped_file_validates() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA).validate(read(SHIPPED, "shipped").data)
+
+
+def test_schema_refuses_what_the_loader_refuses() -> None:
+    data = read(SHIPPED, "shipped").data
+    data["streaming"]["sample_rate_khz"] = 8
+    with pytest.raises(jsonschema.ValidationError, match="sample_rate_khz"):
+        jsonschema.Draft202012Validator(SCHEMA).validate(data)
+
+
+def test_editors_find_the_schema() -> None:
+    first = SHIPPED.splitlines()[0]
+    assert first == f"# yaml-language-server: $schema={schema.SCHEMA_FILE.name}"
+
+
+def test_every_value_is_described() -> None:
+    for section in (SCHEMA, *SCHEMA["$defs"].values()):
+        for key, field in section["properties"].items():
+            assert "description" in field or "$ref" in field, key
+
+
+def test_env_example_names_every_variable_and_no_secret() -> None:
+    lines = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert {name for name, _ in lines} == {*OVERRIDES, *SECRETS}
+    assert dict(lines)["ASTERISK_ARI_PASSWORD"] == ""

@@ -1,0 +1,142 @@
+"""ARI's JSON, good and bad, against the values it becomes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_engine.protocol.ari import (
+    ApplicationReplaced,
+    AriEvent,
+    Bridge,
+    Channel,
+    ChannelDestroyed,
+    ChannelDtmfReceived,
+    ChannelHangupRequest,
+    StasisEnd,
+    StasisStart,
+    parse_arguments,
+    parse_bridge,
+    parse_channel,
+    parse_event,
+)
+
+# As Asterisk 22.10.1 sent it.
+CHANNEL = {
+    "id": "1763676508.12",
+    "name": "PJSIP/1000-00000003",
+    "state": "Up",
+    "protocol_id": "5e1f",
+    "caller": {"name": "Ada", "number": "1000"},
+    "connected": {"name": "", "number": ""},
+    "accountcode": "",
+    "dialplan": {
+        "context": "offhook",
+        "exten": "100",
+        "priority": 3,
+        "app_name": "Stasis",
+        "app_data": "asterisk-ai-voice-agent,agent=reception,vip",
+    },
+    "creationtime": "2026-11-20T22:28:28.196+0000",
+    "language": "en",
+}
+ADA = Channel(
+    "1763676508.12",
+    "PJSIP/1000-00000003",
+    "Up",
+    "1000",
+    "100",
+    "Stasis",
+    "asterisk-ai-voice-agent,agent=reception,vip",
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (
+            {"type": "StasisStart", "args": ["agent=reception", "vip"], "channel": CHANNEL},
+            StasisStart(ADA.id, ADA, ("agent=reception", "vip")),
+        ),
+        ({"type": "StasisEnd", "channel": CHANNEL}, StasisEnd(ADA.id)),
+        ({"type": "ChannelHangupRequest", "channel": CHANNEL, "cause": 17}, ChannelHangupRequest(ADA.id, 17)),
+        ({"type": "ChannelHangupRequest", "channel": CHANNEL}, ChannelHangupRequest(ADA.id, 0)),
+        ({"type": "ChannelDestroyed", "channel": CHANNEL, "cause": 16}, ChannelDestroyed(ADA.id, 16)),
+        (
+            {"type": "ChannelDtmfReceived", "channel": CHANNEL, "digit": "#", "duration_ms": 100},
+            ChannelDtmfReceived(ADA.id, "#"),
+        ),
+        ({"type": "ApplicationReplaced", "application": "ai"}, ApplicationReplaced("ai")),
+        ({"type": "ChannelVarset", "channel": CHANNEL, "variable": "X", "value": "1"}, None),
+        ({"type": "AnEventOfTheFuture"}, None),
+    ],
+)
+def test_event_is_read(message: dict[str, object], event: AriEvent | None) -> None:
+    assert parse_event(message) == event
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        "StasisEnd",
+        {},
+        {"type": 7},
+        {"type": "StasisEnd"},
+        {"type": "StasisEnd", "channel": "c"},
+        {"type": "StasisEnd", "channel": {"id": 5}},
+        {"type": "StasisStart", "channel": CHANNEL, "args": "agent=x"},
+        {"type": "StasisStart", "channel": CHANNEL, "args": [1]},
+        {"type": "ChannelDestroyed", "channel": CHANNEL, "cause": "busy"},
+        {"type": "ChannelDtmfReceived", "channel": CHANNEL},
+        {"type": "StasisEnd", "channel": {"id": "c", "caller": None}},
+    ],
+)
+def test_what_is_no_event_is_refused(message: object) -> None:
+    with pytest.raises(ValueError, match="must be|expected"):
+        parse_event(message)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    kind=st.sampled_from(["StasisStart", "StasisEnd", "ChannelDestroyed", "ChannelDtmfReceived"]),
+    channel=JSON,
+    args=JSON,
+    cause=JSON,
+    digit=JSON,
+)
+def test_any_json_is_an_event_or_a_value_error(
+    kind: str, channel: object, args: object, cause: object, digit: object
+) -> None:
+    message = {"type": kind, "channel": channel, "args": args, "cause": cause, "digit": digit}
+    try:
+        assert isinstance(parse_event(message), AriEvent)
+    except ValueError:
+        pass
+
+
+def test_arguments_are_known_by_key() -> None:
+    args = ("agent=reception", " did = 100", "vip", "formula=a=b", "", "=x")
+    assert parse_arguments(args) == {"agent": "reception", "did": "100", "vip": "", "formula": "a=b"}
+
+
+def test_arguments_of_a_missed_start_are_read_from_the_dialplan() -> None:
+    assert parse_channel(CHANNEL).stasis_args == ("agent=reception", "vip")
+
+
+def test_a_channel_outside_stasis_has_no_arguments() -> None:
+    assert Channel("c", application="Dial", application_data="PJSIP/1,30").stasis_args == ()
+
+
+def test_a_bare_channel_is_enough() -> None:
+    assert parse_channel({"id": "c"}) == Channel("c")
+
+
+def test_bridge_is_read() -> None:
+    assert parse_bridge({"id": "b", "name": "app", "channels": []}) == Bridge("b", "app")
