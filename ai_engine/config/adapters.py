@@ -28,10 +28,11 @@ def audiosocket_settings(config: EngineConfig) -> AudioSocketSettings:
     return AudioSocketSettings(
         host=audiosocket.host,
         port=audiosocket.port,
-        advertise=audiosocket.advertise or audiosocket.host,
+        advertise=audiosocket.advertise or "",
         handshake_seconds=audiosocket.handshake_seconds,
         max_connections=audiosocket.max_connections,
         allowed_peers=audiosocket.allowed_peers,
+        rate=config.streaming.sample_rate_hz,
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 _LINE = re.compile(
     r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*+
-        (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' | (?P<bare>[^"'\#].*?|) )
-        (?:\s+\#.*)?\s*""",
+        (?: "(?P<double>(?:[^"\\]|\\.)*)" | '(?P<single>[^']*)' | (?P<bare>(?!["']).*?) )
+        \s*(?:(?<=\s)\#.*)?""",
     re.VERBOSE,
 )
 _ESCAPES = {"n": "\n", "t": "\t"}

@@ -19,7 +19,9 @@ def _network(text: str) -> str:
 
 
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]
+Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+ListenPort = Annotated[int, Field(ge=0, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
 WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$")]
 Network = Annotated[str, AfterValidator(_network)]
@@ -64,13 +66,13 @@ class AudioSocketSection(Section):
 
     host: Host = "127.0.0.1"
     """Address to listen on."""
-    port: Port = 8090
-    """TCP port to listen on."""
-    advertise: Host | None = None
-    """The address Asterisk is told to connect to, without port; absent means `host`."""
-    allowed_peers: tuple[Network, ...] = ("127.0.0.1", "::1")
+    port: ListenPort = 8090
+    """TCP port to listen on; 0 takes any free one."""
+    advertise: Address | None = None
+    """`host:port` that Asterisk is told to connect to; absent means `host` and `port`."""
+    allowed_peers: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
     """Addresses or networks (`10.0.0.0/8`) that may connect."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Connections at the same time; more are refused."""
     handshake_seconds: Seconds = 2.0
     """How long a connection may take to tell its UUID."""
@@ -187,8 +189,8 @@ class Health(Section):
 
     host: Host = "127.0.0.1"
     """Address to listen on."""
-    port: Port = 15000
-    """TCP port to listen on."""
+    port: ListenPort = 15000
+    """TCP port to listen on; 0 takes any free one."""
 
 
 class Recording(Section):

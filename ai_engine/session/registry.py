@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from ai_engine.call.events import EngineStopping
-from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.errors import AsteriskError, CallGone, OffhookError
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.ports import CallControl
 from ai_engine.session.settings import SessionSettings
@@ -47,21 +47,18 @@ class Registry:
             await asyncio.wait(self._tasks, timeout=5.0)
 
     async def _hold(self, control: CallControl) -> None:
+        if not self._open:
+            await self._hand_on(control)
+            return
         try:
-            if not self._open:
-                raise CallGone("the engine is stopping")
             session = self._make(control)
             self._sessions[control.channel_id] = session
             self.totals["admitted"] += 1
-            call_log.info(
-                "call admitted",
-                call_id=session.call_id,
-                caller=control.caller_number,
-                dialled=control.dialled,
-            )
             reason = await session.run()
             self.totals[reason] = self.totals.get(reason, 0) + 1
-        except CallGone:
+        except OffhookError as error:
+            self.totals["failed"] += 1
+            log.error("call cannot be held; the caller is handed to the human", error=str(error))
             await self._hand_on(control)
         except Exception:  # noqa: BLE001 - the edge of a call: whatever broke, the caller still reaches a human
             self.totals["failed"] += 1

@@ -22,8 +22,9 @@ asterisk:
   dead_man_seconds: 33
   human: {context: people, extension: front, digit: "9"}
 audiosocket:
-  {host: 0.0.0.0, port: 1, advertise: 10.0.0.5, allowed_peers: [10.0.0.9], max_connections: 7, handshake_seconds: 3}
+  {host: 0.0.0.0, port: 1, advertise: '10.0.0.5:8090', allowed_peers: [10.0.0.9], max_connections: 7, handshake_seconds: 3}
 streaming:
+  sample_rate_hz: 16000
   jitter_buffer_ms: 80
   keepalive_ms: 4000
   timeouts: {connect_ms: 1100, provider_start_ms: 1200, reply_ms: 1300, last_words_ms: 1400}
@@ -63,10 +64,11 @@ def test_audiosocket(tmp_path: Path) -> None:
     assert adapters.audiosocket_settings(config(tmp_path)) == AudioSocketSettings(
         host="0.0.0.0",
         port=1,
-        advertise="10.0.0.5",
+        advertise="10.0.0.5:8090",
         handshake_seconds=3.0,
         max_connections=7,
         allowed_peers=("10.0.0.9",),
+        rate=16000,
     )
 
 
@@ -107,5 +109,6 @@ def test_session(tmp_path: Path) -> None:
 def test_nothing_set_means_the_adapters_own_defaults(tmp_path: Path) -> None:
     bare = config(tmp_path, FILE.split("asterisk:")[0])
     assert adapters.session_settings(bare) == SessionSettings()
+    assert adapters.audiosocket_settings(bare) == AudioSocketSettings()
     assert adapters.local_settings(bare) == LocalSettings()
     assert adapters.ari_settings(bare) == AriSettings(username="u", password="p")

@@ -118,7 +118,7 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("audio_transport: pigeon", "must be 'audiosocket' or 'legacy', not \"pigeon\""),
         ("streaming: {chunk_duration_ms: 10}", "frames of 10 ms come with a later version; write 20"),
         ("streaming: {sample_rate_hz: 24000}", "this version does not do 24000 Hz; write 8000 or 16000"),
-        ("health: {port: 0}", "health.port: must be greater than or equal to 1, not 0"),
+        ("health: {port: -1}", "health.port: must be greater than or equal to 0, not -1"),
         ('health: {port: "15000"}', 'health.port: must be a valid integer, not "15000"'),
         ("health: {port: true}", "health.port: must be a valid integer"),
         ("recording: {enabled: yes}", 'recording.enabled: must be a valid boolean, not "yes"'),
@@ -129,6 +129,7 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("audiosocket: {allowed_peers: [10.0.0.0/40]}", "audiosocket.allowed_peers[0]: '10.0.0.0/40' does not"),
         ("audiosocket: {allowed_peers: []}", "an empty list lets nobody in; name the address of Asterisk"),
         ("audiosocket: {host: 0.0.0.0}", "audiosocket.advertise: needed, since Asterisk cannot connect to 0.0.0.0"),
+        ("audiosocket: {advertise: 10.0.0.5}", "audiosocket.advertise: String should match pattern"),
         ("providers: {local: {url: 'http://x/'}}", "providers.local.url: String should match pattern"),
         ("providers: {deepgram: {}}", "providers.deepgram: unknown key (known here: local)"),
         ("default_provider: openai", "default_provider: must be 'local', not \"openai\""),
@@ -204,7 +205,7 @@ def test_every_override(file: Path) -> None:
         ASTERISK_ARI_URL="https://pbx/x",
         AUDIOSOCKET_HOST="0.0.0.0",
         AUDIOSOCKET_PORT="18090",
-        AUDIOSOCKET_ADVERTISE="10.0.0.5",
+        AUDIOSOCKET_ADVERTISE="10.0.0.5:8090",
         AUDIOSOCKET_ALLOWED_PEERS="10.0.0.0/8, ::1",
         LOCAL_AI_URL="ws://ai:8765/v1",
         HEALTH_HOST="0.0.0.0",
@@ -218,7 +219,7 @@ def test_every_override(file: Path) -> None:
     assert (config.asterisk.ari_port, config.asterisk.ari_url) == (18088, "https://pbx/x")
     assert (config.audiosocket.host, config.audiosocket.port) == ("0.0.0.0", 18090)
     assert (config.audiosocket.advertise, config.audiosocket.allowed_peers) == (
-        "10.0.0.5",
+        "10.0.0.5:8090",
         ("10.0.0.0/8", "::1"),
     )
     assert config.providers.local.url == "ws://ai:8765/v1"
@@ -260,4 +261,4 @@ def test_secrets_do_not_show(file: Path) -> None:
 def test_settings_cannot_be_changed(file: Path) -> None:
     config = loaded(file, GOOD)
     with pytest.raises(ValueError, match="frozen"):
-        config.audiosocket.port = 1  # type: ignore[misc]
+        config.audiosocket.port = 1

