@@ -65,9 +65,10 @@ class App:
 
     async def run(self) -> None:
         """Serve calls until told to stop. Raises ConfigError when a port is taken, ApplicationTaken."""
+        self._loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+            self._loop.add_signal_handler(name, stop.set)
         office = Office()
         try:
             await self._open(office)
@@ -165,6 +166,7 @@ class App:
                 ],
                 **self._registry.totals,
             },
+            "tasks": len(asyncio.all_tasks(self._loop)),
             "media_clock": {
                 "seats": self._wheel.seats,
                 "max_lateness_ms": round(self._wheel.max_lateness_ms, 2),

@@ -71,10 +71,10 @@ class Ari:
     # -- channels ----------------------------------------------------------------------------------------------
 
     async def channels(self) -> list[Channel]:
-        return await self._read(lambda items: [parse_channel(item.json) for item in items], "channels", "list")
+        return await self._read(lambda items: [parse_channel(item) for item in items], "channels", "list")
 
     async def channel(self, channel_id: str) -> Channel:
-        return await self._read(lambda item: parse_channel(item.json), "channels", "get", channelId=channel_id)
+        return await self._read(parse_channel, "channels", "get", channelId=channel_id)
 
     async def answer(self, channel_id: str) -> None:
         await self._ask("channels", "answer", channelId=channel_id)
@@ -127,7 +127,7 @@ class Ari:
     # -- bridges -----------------------------------------------------------------------------------------------
 
     async def bridges(self) -> list[Bridge]:
-        return await self._read(lambda items: [parse_bridge(item.json) for item in items], "bridges", "list")
+        return await self._read(lambda items: [parse_bridge(item) for item in items], "bridges", "list")
 
     async def create_bridge(self, bridge_id: str) -> None:
         """A mixing bridge; it bears our application's name, so that its owner can be told."""

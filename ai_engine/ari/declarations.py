@@ -21,20 +21,20 @@ class _Operation:
     path: str
     query: tuple[str, ...] = ()
     body: tuple[str, ...] = ()
-    response: str = "void"
+    answers: bool = False
     upgrade: bool = False
 
 
 _OPERATIONS = (
-    _Operation("applications", "get", "GET", "/applications/{applicationName}", response="Application"),
-    _Operation("asterisk", "getInfo", "GET", "/asterisk/info", ("only",), response="AsteriskInfo"),
-    _Operation("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", response="Module"),
-    _Operation("bridges", "list", "GET", "/bridges", response="List[Bridge]"),
-    _Operation("bridges", "createWithId", "POST", "/bridges/{bridgeId}", ("type", "name"), response="Bridge"),
+    _Operation("applications", "get", "GET", "/applications/{applicationName}", answers=True),
+    _Operation("asterisk", "getInfo", "GET", "/asterisk/info", ("only",), answers=True),
+    _Operation("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", answers=True),
+    _Operation("bridges", "list", "GET", "/bridges", answers=True),
+    _Operation("bridges", "createWithId", "POST", "/bridges/{bridgeId}", ("type", "name"), answers=True),
     _Operation("bridges", "destroy", "DELETE", "/bridges/{bridgeId}"),
     _Operation("bridges", "addChannel", "POST", "/bridges/{bridgeId}/addChannel", ("channel",)),
-    _Operation("channels", "list", "GET", "/channels", response="List[Channel]"),
-    _Operation("channels", "get", "GET", "/channels/{channelId}", response="Channel"),
+    _Operation("channels", "list", "GET", "/channels", answers=True),
+    _Operation("channels", "get", "GET", "/channels/{channelId}", answers=True),
     _Operation("channels", "hangup", "DELETE", "/channels/{channelId}", ("reason",)),
     _Operation("channels", "answer", "POST", "/channels/{channelId}/answer"),
     _Operation(
@@ -50,7 +50,7 @@ _OPERATIONS = (
         "GET",
         "/channels/{channelId}/variable",
         ("variable",),
-        response="Variable",
+        answers=True,
     ),
     _Operation("channels", "setChannelVar", "POST", "/channels/{channelId}/variable", ("variable", "value")),
     _Operation(
@@ -68,9 +68,9 @@ _OPERATIONS = (
             "format",
             "data",
         ),
-        response="Channel",
+        answers=True,
     ),
-    _Operation("events", "eventWebsocket", "GET", "/events", ("app", "subscribeAll"), response="Message", upgrade=True),
+    _Operation("events", "eventWebsocket", "GET", "/events", ("app", "subscribeAll"), answers=True, upgrade=True),
 )
 
 
@@ -105,7 +105,7 @@ def _describe(operation: _Operation) -> dict[str, Any]:
     described = {
         "httpMethod": operation.method,
         "nickname": operation.nickname,
-        "responseClass": operation.response,
+        "responseClass": "json" if operation.answers else "void",
         "parameters": [
             {"name": name, "paramType": kind, "dataType": "string", "required": kind == "path"}
             for kind, names in parameters

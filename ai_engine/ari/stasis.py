@@ -79,6 +79,8 @@ class AriApp:
 
         Calls can still be commanded after it has raised or was cancelled, until ``close()``.
         """
+        if self._closed.is_set():
+            return
         self._ari = await Ari.open(self._settings)
         failures = 0
         while not self._closed.is_set():

@@ -112,7 +112,7 @@ def _sentence(detail: ErrorDetails) -> str:
             return detail["msg"].removeprefix("Value error, ")
         case "model_type" | "dict_type" | "mapping_type":
             return "must be a section with keys of its own"
-    text = detail["msg"].replace("Input should", "must")
+    text = detail["msg"].replace("Input should", "must").replace("String should", "must")
     if isinstance(detail["input"], str | int | float):
         text += f", not {json.dumps(detail['input'])}"
     return text

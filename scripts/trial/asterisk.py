@@ -399,7 +399,9 @@ def _answers(trial: Trial) -> bool:
 
 def _why_not(trial: Trial) -> str:
     log = Path(trial.run_dir) / "log"
-    said = "".join(path.read_text(encoding="utf-8", errors="replace") for path in (trial.log, log / "console") if path.exists())
+    said = "".join(
+        path.read_text(encoding="utf-8", errors="replace") for path in (trial.log, log / "console") if path.exists()
+    )
     telling = [line for line in said.splitlines() if "VERBOSE" not in line and "DTMF" not in line]
     tail = "\n".join(f"  {line}" for line in telling[-8:])
     return (

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,36 +29,20 @@ class Line:
     """Seconds into the agent's reply to the line before; None: wait until the agent has finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """When a line was put on the line (epoch seconds), and what the agent did."""
-
-    line: Line
-    said_at: float
-    answered_at: float | None
-    """The first voice of the agent after the caller's last word; None: there was none."""
-
-
-async def hold(
-    phone: BaresipPhone, wire: RtpCapture, lines: Sequence[Line], tell: Callable[[str], None]
-) -> list[Spoken]:
+async def hold(phone: BaresipPhone, wire: RtpCapture, lines: Sequence[Line]) -> None:
     """Talk until the agent hangs up; the call is up already and the agent speaks first.
 
     Raises TimeoutError when the agent keeps silent.
     """
     agent = wire.to(phone.rtp_ports)
     begun = await agent.wait_voice(timeout=AGENT_SECONDS)
-    spoken: list[Spoken] = []
     for line in lines:
         await _my_turn(agent, line, begun)
         said_at = time.time()
-        tell(line.text)
         seconds = await phone.say(line.wav)
         await asyncio.sleep(seconds)
         # An interrupted agent is still audible for a moment after our first syllables, not after our last one.
         begun = await agent.wait_voice(after=said_at + seconds, timeout=AGENT_SECONDS)
-        spoken.append(Spoken(line, said_at, begun))
-    return spoken
 
 
 async def _my_turn(agent: Stream, line: Line, begun: float) -> None:

@@ -92,10 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lines(options: argparse.Namespace) -> list[Line]:
-    return [_line(item, options.voice) for item in options.lines or SCRIPT]
+    return [line_of(item, options.voice) for item in options.lines or SCRIPT]
 
 
-def _line(item: str | Path, voice: str) -> Line:
+def line_of(item: str | Path, voice: str) -> Line:
+    """What one ``--say`` or ``--wav`` stands for."""
     if isinstance(item, Path):
         if not item.exists():
             raise TrialError(f"{item}: there is no such file")
@@ -118,7 +119,7 @@ async def _call(trial: Trial, lines: Sequence[Line], folder: Path, console: Cons
         ):
             await phone.dial(EXTENSION)
             await phone.wait_for("CALL_ESTABLISHED")
-            await conversation.hold(phone, wire, lines, lambda text: None)
+            await conversation.hold(phone, wire, lines)
             await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
             recordings = phone.recordings()
         folder_of_call = await _recorded(programs)

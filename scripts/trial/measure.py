@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -53,13 +54,16 @@ class Segment(NamedTuple):
 def frame_gaps(packets: Sequence[RtpPacket]) -> list[float]:
     """Milliseconds between each audio packet of one stream and the next; 20 is perfect."""
     times = [packet.at for packet in packets if packet.payload_type == PCMU]
-    return [(later - earlier) * 1000 for earlier, later in zip(times, times[1:], strict=False)]
+    return [(later - earlier) * 1000 for earlier, later in pairwise(times)]
 
 
 def missing_packets(packets: Sequence[RtpPacket]) -> int:
-    """How many sequence numbers between the first and the last packet never came."""
-    steps = ((later.sequence - earlier.sequence) & 0xFFFF for earlier, later in zip(packets, packets[1:], strict=False))
-    return sum(step - 1 for step in steps if 1 < step < 0x8000)
+    """How many sequence numbers between the lowest and the highest of one stream never came."""
+    numbers = [0]
+    for earlier, later in pairwise(packets):
+        step = (later.sequence - earlier.sequence + 0x8000 & 0xFFFF) - 0x8000
+        numbers.append(numbers[-1] + step)
+    return max(numbers) - min(numbers) + 1 - len(set(numbers))
 
 
 def voice_segments(

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
@@ -35,6 +36,10 @@ class Recorded:
     """Path and query, still percent-encoded."""
     query: dict[str, str]
     headers: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        return self.raw_path.partition("?")[0]
 
 
 @dataclass(slots=True)
@@ -182,8 +187,8 @@ class FakeAsterisk:
             await self._changed.wait_for(condition)
 
     def paths(self, method: str) -> list[str]:
-        """Paths of the requests with this method, without query."""
-        return [seen.raw_path.partition("?")[0] for seen in self.requests if seen.method == method]
+        """Paths of the requests with this method, still percent-encoded, without query."""
+        return [seen.path for seen in self.requests if seen.method == method]
 
     def enter(self, channel_id: str, *args: str, told: bool = True) -> None:
         """A caller reaches ``Stasis(app,args…)``; ``told=False`` when that happened before anyone listened."""
@@ -261,7 +266,7 @@ class FakeAsterisk:
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         if (refusal := await self._admit(request)) is not None:
             return refusal
-        answer = self._answer(request.method, request.match_info["path"], dict(request.query))
+        answer = self._answer(request.method, _segments(request.raw_path), dict(request.query))
         for listener in tuple(self._listeners):
             await listener.outbox.join()  # events go first: the order that is hardest on a client
         await self._note()
@@ -284,8 +289,8 @@ class FakeAsterisk:
                 return web.json_response({"message": fault.message}, status=fault.status)
         return None
 
-    def _answer(self, method: str, path: str, query: dict[str, str]) -> web.Response:
-        match method, path.split("/"):
+    def _answer(self, method: str, path: list[str], query: dict[str, str]) -> web.Response:
+        match method, path:
             case "GET", ["asterisk", "info"]:
                 return web.json_response({"system": {"version": VERSION}})
             case "GET", ["asterisk", "modules", name]:
@@ -374,6 +379,11 @@ class FakeAsterisk:
     async def _note(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _segments(raw_path: str) -> list[str]:
+    """The path below ``/ari/``, split before it is decoded: an id may hold a slash."""
+    return [unquote(part) for part in raw_path.partition("?")[0].split("/")[2:]]
 
 
 def _refusal(status: int, message: str) -> web.Response:

@@ -1,5 +1,7 @@
 """ARI's JSON, good and bad, against the values it becomes."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,10 +117,8 @@ def test_any_json_is_an_event_or_a_value_error(
     kind: str, channel: object, args: object, cause: object, digit: object
 ) -> None:
     message = {"type": kind, "channel": channel, "args": args, "cause": cause, "digit": digit}
-    try:
+    with suppress(ValueError):
         assert isinstance(parse_event(message), AriEvent)
-    except ValueError:
-        pass
 
 
 def test_arguments_are_known_by_key() -> None:

@@ -1,8 +1,7 @@
 """The wheel keeps its grid, whoever comes, goes, raises or stalls."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -184,18 +183,19 @@ async def test_seats_may_leave_and_join_from_a_callback(world: HandTurned) -> No
     assert len(calls[0].times) in (9, 10)
 
 
-@contextmanager
-def real_seat(wheel: TimerWheel, times: list[float]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    seat = wheel.join(lambda: times.append(loop.time()), lambda error: pytest.fail(str(error)))
-    yield
-    seat.leave()
-
-
 async def test_turns_on_a_real_loop() -> None:
     wheel = TimerWheel()
+    loop = asyncio.get_running_loop()
     times: list[float] = []
-    with real_seat(wheel, times):
-        while len(times) < 26:
-            await asyncio.sleep(0.01)
+    enough = asyncio.Event()
+
+    def tick() -> None:
+        times.append(loop.time())
+        if len(times) == 26:
+            enough.set()
+
+    seat = wheel.join(tick, lambda error: pytest.fail(str(error)))
+    async with asyncio.timeout(10):
+        await enough.wait()
+    seat.leave()
     assert times[25] - times[0] == pytest.approx(0.5, abs=0.04)
