@@ -5,111 +5,77 @@ with a base address taken from the ``Host`` header that is wrong behind a proxy 
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-BASE_PATH = "/ari"
+_BASE_PATH = "/ari"
 
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    resource: str
-    nickname: str
-    method: str
-    path: str
-    query: tuple[str, ...] = ()
-    body: tuple[str, ...] = ()
-    answers: bool = False
-    upgrade: bool = False
-
-
-_OPERATIONS = (
-    _Operation("applications", "get", "GET", "/applications/{applicationName}", answers=True),
-    _Operation("asterisk", "getInfo", "GET", "/asterisk/info", ("only",), answers=True),
-    _Operation("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", answers=True),
-    _Operation("bridges", "list", "GET", "/bridges", answers=True),
-    _Operation("bridges", "createWithId", "POST", "/bridges/{bridgeId}", ("type", "name"), answers=True),
-    _Operation("bridges", "destroy", "DELETE", "/bridges/{bridgeId}"),
-    _Operation("bridges", "addChannel", "POST", "/bridges/{bridgeId}/addChannel", ("channel",)),
-    _Operation("channels", "list", "GET", "/channels", answers=True),
-    _Operation("channels", "get", "GET", "/channels/{channelId}", answers=True),
-    _Operation("channels", "hangup", "DELETE", "/channels/{channelId}", ("reason",)),
-    _Operation("channels", "answer", "POST", "/channels/{channelId}/answer"),
-    _Operation(
+_REQUESTS = (
+    # resource, aioari's name, method, path, query parameters
+    ("applications", "get", "GET", "/applications/{applicationName}", ""),
+    ("asterisk", "getInfo", "GET", "/asterisk/info", "only"),
+    ("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", ""),
+    ("bridges", "list", "GET", "/bridges", ""),
+    ("bridges", "createWithId", "POST", "/bridges/{bridgeId}", "type name"),
+    ("bridges", "destroy", "DELETE", "/bridges/{bridgeId}", ""),
+    ("bridges", "addChannel", "POST", "/bridges/{bridgeId}/addChannel", "channel"),
+    ("channels", "list", "GET", "/channels", ""),
+    ("channels", "get", "GET", "/channels/{channelId}", ""),
+    ("channels", "hangup", "DELETE", "/channels/{channelId}", "reason"),
+    ("channels", "answer", "POST", "/channels/{channelId}/answer", ""),
+    (
         "channels",
         "continueInDialplan",
         "POST",
         "/channels/{channelId}/continue",
-        ("context", "extension", "priority"),
+        "context extension priority",
     ),
-    _Operation(
-        "channels",
-        "getChannelVar",
-        "GET",
-        "/channels/{channelId}/variable",
-        ("variable",),
-        answers=True,
-    ),
-    _Operation("channels", "setChannelVar", "POST", "/channels/{channelId}/variable", ("variable", "value")),
-    _Operation(
+    ("channels", "getChannelVar", "GET", "/channels/{channelId}/variable", "variable"),
+    ("channels", "setChannelVar", "POST", "/channels/{channelId}/variable", "variable value"),
+    (
         "channels",
         "externalMedia",
         "POST",
         "/channels/externalMedia",
-        (
-            "app",
-            "channelId",
-            "external_host",
-            "encapsulation",
-            "transport",
-            "connection_type",
-            "format",
-            "data",
-        ),
-        answers=True,
+        "app channelId external_host encapsulation transport connection_type format data",
     ),
-    _Operation("events", "eventWebsocket", "GET", "/events", ("app", "subscribeAll"), answers=True, upgrade=True),
+    ("events", "eventWebsocket", "GET", "/events", "app"),
 )
 
 
 def declarations() -> dict[str, Any]:
     """A fresh resource listing with its declarations inside; the Swagger client writes into it."""
+    by_resource = groupby(_REQUESTS, key=lambda request: request[0])
     return {
         "swaggerVersion": "1.1",
-        "basePath": BASE_PATH,
+        "basePath": _BASE_PATH,
         "apis": [
             {
                 "path": f"/{resource}.json",
                 "description": resource,
-                "api_declaration": _declaration(resource, operations),
+                "api_declaration": {
+                    "basePath": _BASE_PATH,
+                    "resourcePath": f"/{resource}",
+                    "models": {},
+                    "apis": [_describe(*request[1:]) for request in requests],
+                },
             }
-            for resource, operations in groupby(_OPERATIONS, key=lambda operation: operation.resource)
+            for resource, requests in by_resource
         ],
     }
 
 
-def _declaration(resource: str, operations: Iterable[_Operation]) -> dict[str, Any]:
-    return {
-        "basePath": BASE_PATH,
-        "resourcePath": f"/{resource}",
-        "models": {},
-        "apis": [{"path": operation.path, "operations": [_describe(operation)]} for operation in operations],
-    }
-
-
-def _describe(operation: _Operation) -> dict[str, Any]:
-    in_path = re.findall(r"{(\w+)}", operation.path)
-    parameters = [("path", in_path), ("query", operation.query), ("body", operation.body)]
-    described = {
-        "httpMethod": operation.method,
-        "nickname": operation.nickname,
-        "responseClass": "json" if operation.answers else "void",
+def _describe(nickname: str, method: str, path: str, query: str) -> dict[str, Any]:
+    in_path = [(name, "path") for name in re.findall(r"{(\w+)}", path)]
+    in_query = [(name, "query") for name in query.split()]
+    operation = {
+        "httpMethod": method,
+        "nickname": nickname,
+        "responseClass": "json",
+        "upgrade": "websocket" if nickname == "eventWebsocket" else "",
         "parameters": [
             {"name": name, "paramType": kind, "dataType": "string", "required": kind == "path"}
-            for kind, names in parameters
-            for name in names
+            for name, kind in in_path + in_query
         ],
     }
-    return described | ({"upgrade": "websocket"} if operation.upgrade else {})
+    return {"path": path, "operations": [operation]}

@@ -55,7 +55,7 @@ class AsteriskSection(Section):
     request_seconds: Seconds = 5.0
     """How long one ARI request may take."""
     heartbeat_seconds: Seconds = 10.0
-    """How often the ARI event connection is tried with a ping; two unanswered ones end it."""
+    """How often the ARI event connection is tried with a ping; a link that does not answer is replaced."""
     dead_man_seconds: Annotated[int, Field(ge=3, le=600)] = 15
     """Asterisk sends a caller to the human when it has not heard of the engine for so long."""
     human: Human = Human()

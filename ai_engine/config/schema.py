@@ -1,13 +1,13 @@
 """The JSON Schema of ``config/ai-agent.yaml``, for editors."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from ai_engine.config.model import ConfigFile
 
 SCHEMA_FILE = Path("config/ai-agent.schema.json")
+"""Where the repository keeps it."""
 
 
 def schema() -> dict[str, Any]:
@@ -21,8 +21,3 @@ def schema() -> dict[str, Any]:
 def text() -> str:
     """The file's content."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else SCHEMA_FILE
-    target.write_text(text())

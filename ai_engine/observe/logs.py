@@ -84,6 +84,7 @@ def start_logging(
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.add_log_level,
+            _catch,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -102,6 +103,13 @@ def _renderers(format: Literal["console", "json"], stream: TextIO) -> list[Proce
         pad_event_to=0,
     )
     return [_in_order, renderer]
+
+
+def _catch(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Take hold of the exception while we are on the thread it was raised on."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()
+    return event
 
 
 def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -141,12 +141,14 @@ class Recorder:
         return folder
 
     def _end(self, call_id: str, lost: int) -> None:
-        self._troubled.discard(call_id)
         if (folder := self._open.pop(call_id, None)) is None:
+            self._troubled.discard(call_id)
             return
         self._closed[call_id] = folder
         if len(self._closed) > _MOST_CLOSED:
-            del self._closed[next(iter(self._closed))]
+            forgotten = next(iter(self._closed))
+            del self._closed[forgotten]
+            self._troubled.discard(forgotten)
         if lost:
             log.warning("the disk was too slow for the recording", call_id=call_id, lost_ms=lost * FRAME_MS)
         folder.close()

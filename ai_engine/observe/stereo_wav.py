@@ -30,19 +30,19 @@ class StereoWav:
         """Append frames of 20 ms."""
         start = self._end
         self.skip(len(frames))
-        self._write_all(_interleave(frames, self._format.frame_bytes), _HEADER.size + start)
-        self._write_header()
+        try:
+            self._write_all(_interleave(frames, self._format.frame_bytes), _HEADER.size + start)
+        finally:
+            self._write_header()
 
     def skip(self, frames: int) -> None:
         """Append ``frames`` times 20 ms of silence, which takes no room on the disk."""
         self._end += frames * self._format.frame_samples * _BLOCK
 
     def close(self) -> None:
-        try:
-            os.truncate(self._file.fileno(), _HEADER.size + self._end)
+        with self._file:
             self._write_header()
-        finally:
-            self._file.close()
+            os.truncate(self._file.fileno(), _HEADER.size + self._end)
 
     def _write_header(self) -> None:
         rate = self._format.rate

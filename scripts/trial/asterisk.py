@@ -253,17 +253,12 @@ def _free_rtp_block() -> int:
     # Asterisk opens RTP ports only during calls, so an instance without calls is known by its record alone.
     records = (_recorded(path.parent) for path in CACHE.glob("run*/trial.json"))
     taken = {record.rtp_first for record in records if record and _is_ours(record)}
-    in_use = udp_ports_in_use()
+    table = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    in_use = {int(line.split()[1].split(":")[1], 16) for line in table}
     for first in range(20000, 32000, RTP_BLOCK):
         if first not in taken and in_use.isdisjoint(range(first, first + RTP_BLOCK)):
             return first
     raise TrialError("no free block of RTP ports from 20000 to 31999: name one with --rtp-port")
-
-
-def udp_ports_in_use() -> set[int]:
-    """Every local IPv4 UDP port this machine has open."""
-    table = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
-    return {int(line.split()[1].split(":")[1], 16) for line in table}
 
 
 def _uses_host_binary() -> bool:
@@ -341,12 +336,13 @@ def _write_private(path: Path, text: str) -> None:
 
 def _run(trial: Trial, tell: Say) -> Trial:
     run_dir = Path(trial.run_dir)
-    for leftover in ("asterisk.ctl", "asterisk.pid", "exit-status"):
-        (run_dir / leftover).unlink(missing_ok=True)
+    for leftover in (run_dir / "asterisk.ctl", run_dir / "asterisk.pid", *run_dir.glob("ended-*")):
+        leftover.unlink(missing_ok=True)
+    # Named anew each time: the shell of a run just killed may be slow to write its own.
+    ended = run_dir / f"ended-{secrets.token_hex(4)}"
     with step(tell, f"Asterisk started: SIP {trial.bind}:{trial.sip_port}, ARI 127.0.0.1:{trial.http_port}"):
         with (run_dir / "log/console").open("wb") as output:
-            subprocess.run(_command(trial), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
-        ended = run_dir / "exit-status"
+            subprocess.run(_command(trial, ended), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
         _wait(lambda: ended.exists() or _written_pid(run_dir) > 0, START_SECONDS)
         trial = replace(trial, pid=_written_pid(run_dir))
         _write_private(run_dir / "trial.json", json.dumps(asdict(trial), indent=2) + "\n")
@@ -357,13 +353,12 @@ def _run(trial: Trial, tell: Say) -> Trial:
     return trial
 
 
-def _command(trial: Trial) -> list[str]:
+def _command(trial: Trial, ended: Path) -> list[str]:
     asterisk = ["asterisk", "-C", str(trial.etc / "asterisk.conf"), "-f", "-n"]
     detached = ["setsid", "--fork"]
-    ended = f"{trial.run_dir}/exit-status"
     if _uses_host_binary():
-        return [*detached, "sh", "-c", f'{_TELL_THE_END}"$@"', "sh", ended, *asterisk]
-    mounts = ["sh", "-c", f'{_TELL_THE_END}{_MOUNT}"$@"', "sh", ended, str(ROOTFS), str(CHECKOUT)]
+        return [*detached, "sh", "-c", f'{_TELL_THE_END}"$@"', "sh", str(ended), *asterisk]
+    mounts = ["sh", "-c", f'{_TELL_THE_END}{_MOUNT}"$@"', "sh", str(ended), str(ROOTFS), str(CHECKOUT)]
     inside = ["chroot", f"--userspec={os.getuid()}:{os.getgid()}", str(ROOTFS), *asterisk]
     return as_root([*detached, "unshare", "--mount", "--propagation", "private", *mounts, *inside])
 
@@ -399,10 +394,9 @@ def _answers(trial: Trial) -> bool:
 
 def _why_not(trial: Trial) -> str:
     log = Path(trial.run_dir) / "log"
-    said = "".join(
-        path.read_text(encoding="utf-8", errors="replace") for path in (trial.log, log / "console") if path.exists()
-    )
-    telling = [line for line in said.splitlines() if "VERBOSE" not in line and "DTMF" not in line]
+    files = (log / "console", trial.log)
+    said = "".join(path.read_text(encoding="utf-8", errors="replace") for path in files if path.exists())
+    telling = [line for line in said.splitlines() if not re.search(r"VERBOSE|NOTICE|DTMF| built by |^Killed$", line)]
     tail = "\n".join(f"  {line}" for line in telling[-8:])
     return (
         f"Asterisk did not answer on ARI port {trial.http_port}. Its last words ({log}):\n{tail}\n"

@@ -11,6 +11,7 @@ said, heard = phone.recordings()                          # WAV, 8000 Hz
 """
 
 import asyncio
+import itertools
 import json
 import random
 import re
@@ -25,11 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from scripts.trial.asterisk import Trial, udp_ports_in_use
+from scripts.trial.asterisk import Trial
 from scripts.trial.rootfs import TrialError
 
 RATE = 8000
-RTP_PORTS = 10
+FIRST_BLOCK = 10000
+BLOCK_PORTS = 10
+"""A phone's ports: six for RTP, SIP and SIP over TLS, and its control port."""
+BLOCKS = 1000
 
 PAD_SECONDS = 60
 """Baresip ends the call with its sound file, so silence follows whatever is said, and more silence in time."""
@@ -66,8 +70,10 @@ class BaresipPhone:
     def __init__(self, trial: Trial, directory: Path) -> None:
         self.trial = trial
         self.directory = directory
-        self.rtp_ports = _free_rtp_ports()
+        block = _free_block()
+        self.rtp_ports = block[:6]
         """The phone's own RTP and RTCP ports, to tell its packets from other calls'."""
+        self._sip_port, self._control_port = block[6], block[8]
         self.events: list[PhoneEvent] = []
         """Everything that has happened, in order."""
         self._changed = asyncio.Condition()
@@ -82,13 +88,12 @@ class BaresipPhone:
     async def start(self) -> None:
         """Start baresip and wait until it takes commands; raises TrialError with advice."""
         _check_machine()
-        control_port = _free_port(socket.SOCK_STREAM)
-        self._write_files(control_port)
+        self._write_files()
         with (self.directory / "baresip.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 "baresip", "-4", "-f", str(self.directory), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        reader, self._writer = await self._connect(control_port)
+        reader, self._writer = await self._connect(self._control_port)
         self._reading = asyncio.create_task(self._read(reader))
 
     async def dial(self, target: str) -> None:
@@ -179,17 +184,16 @@ class BaresipPhone:
             await self._command("ausrc", f"aufile,{self.directory / 'silence.wav'}")
             seconds = 0
 
-    def _write_files(self, control_port: int) -> None:
+    def _write_files(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         silence = self.directory / "silence.wav"
         _write_padded(silence, None)
-        sip_port = _free_port(socket.SOCK_DGRAM)
         modules = "".join(f"module {name}.so\n" for name in ("g711", "aufile", "sndfile", "ctrl_tcp"))
         modules += "".join(f"module_app {name}.so\n" for name in ("account", "menu"))
         (self.directory / "config").write_text(
             f"module_path {MODULES}\n{modules}"
-            f"sip_listen 127.0.0.1:{sip_port}\n"
-            f"ctrl_tcp_listen 127.0.0.1:{control_port}\n"
+            f"sip_listen 127.0.0.1:{self._sip_port}\n"
+            f"ctrl_tcp_listen 127.0.0.1:{self._control_port}\n"
             f"rtp_ports {self.rtp_ports.start}-{self.rtp_ports.stop - 1}\n"
             f"audio_source aufile,{silence}\n"
             f"ausrc_srate {RATE}\nauplay_srate {RATE}\nausrc_channels 1\nauplay_channels 1\n"
@@ -275,18 +279,24 @@ def _check_machine() -> None:
         )
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def _free_block() -> range:
+    # Below Asterisk's blocks and the kernel's own choices; each phone of a process takes the next, and processes
+    # begin anywhere, so that phones started at the same moment do not meet.
+    for _ in range(BLOCKS):
+        first = FIRST_BLOCK + BLOCK_PORTS * (next(_block_numbers) % BLOCKS)
+        block = range(first, first + BLOCK_PORTS)
+        if all(_is_free(port, kind) for port in block for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+            return block
+    raise TrialError("no ten free ports in a row from 10000 to 19999 for a phone")
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
 
 
-def _free_rtp_ports() -> range:
-    # Drawn by lot below Asterisk's blocks, so that phones started at the same moment do not meet.
-    in_use = udp_ports_in_use()
-    for _ in range(100):
-        first = 10000 + RTP_PORTS * random.randrange(10000 // RTP_PORTS)
-        if in_use.isdisjoint(range(first, first + RTP_PORTS)):
-            return range(first, first + RTP_PORTS)
-    raise TrialError("no free UDP ports from 10000 to 19999 for the phone's RTP")
+_block_numbers = itertools.count(random.randrange(BLOCKS))

@@ -36,9 +36,8 @@ def _speak(text: str, voice: str, target: Path) -> None:
     if shutil.which("flite") is None:
         raise TrialError("flite is missing: run scripts/setup (or apt-get install flite)")
     # An unknown voice would be replaced by the default one without a word.
-    voices = (
-        subprocess.run(["flite", "-lv"], capture_output=True, text=True, check=False).stdout.partition(":")[2].split()
-    )
+    listed = subprocess.run(["flite", "-lv"], capture_output=True, text=True, check=False).stdout
+    voices = listed.partition(":")[2].split()
     if voice not in voices:
         raise TrialError(f"flite has no voice {voice!r}; it has {', '.join(voices)}")
     done = subprocess.run(

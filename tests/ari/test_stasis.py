@@ -44,8 +44,8 @@ class Engine:
     async def logged(self, logs: MutableSequence[EventDict]) -> None:
         """Until it has said something."""
         async with asyncio.timeout(3):
-            while not logs:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110  a captured log has no event to wait for
+            while not logs:  # noqa: ASYNC110  a captured log has no event to wait for
+                await asyncio.sleep(0.01)
 
     async def end(self) -> None:
         await self.app.close()

@@ -102,13 +102,13 @@ def test_a_second_start_is_quick_and_changes_nothing(asterisk: Trial) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_instances_live_side_by_side_and_end_one_by_one(asterisk: Trial, start_asterisk: StartAsterisk) -> None:
+async def test_instances_live_side_by_side_and_end_one_by_one(asterisk: Trial, start_asterisk: StartAsterisk) -> None:
     other = start_asterisk("other")
     assert other.http_port != asterisk.http_port
     assert other.sip_port != asterisk.sip_port
     assert set(other.rtp_ports).isdisjoint(asterisk.rtp_ports)
     assert trials.stop(other.instance)
-    assert not Path(f"/proc/{other.pid}").exists()
+    assert await _until(lambda: not Path(f"/proc/{other.pid}").exists())
     assert trials.status(other.instance) is None
     assert trials.status(asterisk.instance) == asterisk
 

@@ -22,7 +22,7 @@ asterisk:
   dead_man_seconds: 33
   human: {context: people, extension: front, digit: "9"}
 audiosocket:
-  {host: 0.0.0.0, port: 1, advertise: '10.0.0.5:8090', allowed_peers: [10.0.0.9], 
+  {host: 0.0.0.0, port: 1, advertise: '10.0.0.5:8090', allowed_peers: [10.0.0.9],
    max_connections: 7, handshake_seconds: 3}
 streaming:
   sample_rate_hz: 16000

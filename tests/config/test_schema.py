@@ -18,7 +18,9 @@ SCHEMA: dict[str, Any] = json.loads((ROOT / schema.SCHEMA_FILE).read_text())
 
 
 def test_file_is_fresh() -> None:
-    assert (ROOT / schema.SCHEMA_FILE).read_text() == schema.text(), "run: python -m ai_engine.config.schema"
+    assert (ROOT / schema.SCHEMA_FILE).read_text() == schema.text(), (
+        "run: python -m ai_engine schema > config/ai-agent.schema.json"
+    )
 
 
 def test_shipped_file_validates() -> None:

@@ -92,9 +92,7 @@ def test_caller_goes_on_before_the_answer() -> None:
 
 
 def test_only_the_first_answer_counts() -> None:
-    [turn] = turns(
-        (10.0, CallerSpoke()), (11.0, CallerPaused(500)), (11.5, AgentSpoke(ONE)), (19.0, AgentSpoke(TWO))
-    )
+    [turn] = turns((10.0, CallerSpoke()), (11.0, CallerPaused(500)), (11.5, AgentSpoke(ONE)), (19.0, AgentSpoke(TWO)))
     assert turn["first_frame_ms"] == 1000.0
 
 

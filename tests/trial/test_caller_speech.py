@@ -31,7 +31,7 @@ def test_the_same_words_are_made_once() -> None:
     assert synthesize("Goodbye.") == first
     assert first.stat().st_mtime_ns == made
     assert synthesize("Goodbye.", voice="awb") != first
-    assert list(first.parent.iterdir()) and all(path.suffix == ".wav" for path in first.parent.iterdir())
+    assert {path.suffix for path in first.parent.iterdir()} == {".wav"}
 
 
 def test_words_that_begin_with_a_dash_are_words() -> None:

@@ -22,12 +22,14 @@ from scripts.trial.measure import (
 
 
 def _tone(hz: float, seconds: float, amplitude: float = 8000) -> Pcm:
-    return (amplitude * np.sin(2 * np.pi * hz / RATE * np.arange(round(seconds * RATE)))).astype(np.int16)
+    tone: Pcm = (amplitude * np.sin(2 * np.pi * hz / RATE * np.arange(round(seconds * RATE)))).astype(np.int16)
+    return tone
 
 
 def _buzz(seconds: float) -> Pcm:
     # A vowel: many harmonics of one voice.
-    return sum((_tone(125 * n, seconds, 1500) for n in range(1, 12)), np.zeros(round(seconds * RATE), np.int16))
+    vowel: Pcm = np.sum([_tone(125 * n, seconds, 1500) for n in range(1, 12)], axis=0).astype(np.int16)
+    return vowel
 
 
 def _silence(seconds: float) -> Pcm:

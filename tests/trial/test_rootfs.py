@@ -40,7 +40,9 @@ def test_a_sources_file() -> None:
 
 
 def test_a_key_written_into_the_sources_file_falls_back_on_debians_keyring() -> None:
-    text = "Types: deb\nURIs: http://m.test/debian\nSuites: trixie\nComponents: main\nSigned-By:\n -----BEGIN PGP\n .\n abc\n"
+    text = (
+        "Types: deb\nURIs: http://m.test/debian\nSuites: trixie\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n"
+    )
     assert list(parse_deb822(text)) == [Mirror("http://m.test/debian", DEFAULT_KEYRING)]
 
 
