@@ -4,7 +4,6 @@ import faulthandler
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
@@ -14,7 +13,13 @@ from ai_engine.transports.wheel import TimerWheel
 EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h."""
 
+_CHECKS = 4
+"""Looks at the wheel within the limit. Looks are counted, not seconds: a machine that was paused is not a hang."""
+
 _LAST_WORDS_SECONDS = 1.0
+
+_LOCK_SECONDS = 2.0
+"""On top of the limit, for a hang that holds the interpreter's lock and so keeps even this thread from looking."""
 
 log = structlog.get_logger()
 
@@ -23,20 +28,13 @@ class Watchdog:
     """A thread that calls ``exit(70)`` when ``wheel`` has seats but has not turned for ``limit_seconds``.
 
     A channel of Asterisk can wait for our next byte while it holds a lock the whole PBX needs; the kernel closing our
-    sockets frees it.
+    sockets frees it. Where not even this thread can run, faulthandler ends the process with status 1.
     """
 
-    def __init__(
-        self,
-        wheel: TimerWheel,
-        limit_seconds: float = 2.0,
-        exit: Callable[[int], object] = os._exit,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, wheel: TimerWheel, limit_seconds: float = 2.0, exit: Callable[[int], object] = os._exit) -> None:
         self._wheel = wheel
         self._limit_seconds = limit_seconds
         self._exit = exit
-        self._clock = clock
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -49,19 +47,35 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._limit_seconds / 4):
-            silent_seconds = self._clock() - self._wheel.last_tick
-            if self._wheel.seats and silent_seconds > self._limit_seconds:
-                self._end(silent_seconds)
-                return
+        seen, unchanged = self._wheel.last_tick, 0
+        while unchanged < _CHECKS and not self._stopped.wait(self._limit_seconds / _CHECKS):
+            self._watch_the_lock()
+            tick = self._wheel.last_tick
+            unchanged = unchanged + 1 if self._wheel.seats and tick == seen else 0
+            seen = tick
+        faulthandler.cancel_dump_traceback_later()
+        if not self._stopped.is_set():
+            self._end()
 
-    def _end(self, silent_seconds: float) -> None:
+    def _watch_the_lock(self) -> None:
+        if self._wheel.seats:
+            faulthandler.dump_traceback_later(self._limit_seconds + _LOCK_SECONDS, exit=True, file=_stderr())
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _end(self) -> None:
         # Whoever hangs may hold the lock of the log or have filled its pipe: the exit does not wait for the words.
-        words = threading.Thread(target=self._say, args=(silent_seconds,), daemon=True)
+        words = threading.Thread(target=self._say, daemon=True)
         words.start()
         words.join(_LAST_WORDS_SECONDS)
         self._exit(EXIT_CODE)
 
-    def _say(self, silent_seconds: float) -> None:
-        log.critical("media clock hangs, ending the process", silent_seconds=silent_seconds, seats=self._wheel.seats)
-        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+    def _say(self) -> None:
+        log.critical(
+            "media clock hangs, ending the process", limit_seconds=self._limit_seconds, seats=self._wheel.seats
+        )
+        faulthandler.dump_traceback(file=_stderr(), all_threads=True)
+
+
+def _stderr() -> int:
+    return sys.__stderr__.fileno() if sys.__stderr__ else 2
