@@ -12,26 +12,25 @@ import structlog
 
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
-from ai_engine.ari.transport import AriSettings
 from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.speech import make_scorer
-from ai_engine.audio.vad import VadSettings, VoiceActivity
+from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
+from ai_engine.config.adapters import ari_settings, audiosocket_settings, local_settings, session_settings
 from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.observe.call_log import CallLog
 from ai_engine.observe.health import HealthServer, Heartbeat
 from ai_engine.observe.media_directory import check_media_directory
 from ai_engine.observe.office import Office
 from ai_engine.observe.recorder import Recorder
-from ai_engine.providers.local import LocalAgent, LocalSettings
+from ai_engine.providers.local import LocalAgent
 from ai_engine.providers.local_health import probe_local_server
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
 from ai_engine.session.prompts import load_prompts
 from ai_engine.session.registry import Registry
-from ai_engine.session.settings import SessionSettings
 from ai_engine.tools import BUILT_IN
-from ai_engine.transports.audiosocket import AudioSocketListener, AudioSocketSettings
+from ai_engine.transports.audiosocket import AudioSocketListener
 from ai_engine.transports.watchdog import Watchdog
 from ai_engine.transports.wheel import TimerWheel
 
@@ -48,13 +47,13 @@ class App:
         """Reads models and prompts, opens nothing. Raises ConfigError."""
         self._config = config
         self._format = AudioFormat(config.streaming.sample_rate_hz)
-        self._session_settings = _session_settings(config)
+        self._session_settings = session_settings(config)
         self._prompts = load_prompts(self._format)
         self._new_ear()  # a detector that cannot be loaded is found out before the first call
         self._wheel = TimerWheel()
-        self._listener = AudioSocketListener(_audiosocket_settings(config), self._wheel)
+        self._listener = AudioSocketListener(audiosocket_settings(config), self._wheel)
         self._registry = Registry(self._new_session, self._session_settings)
-        self._ari = AriApp(_ari_settings(config), self._admit)
+        self._ari = AriApp(ari_settings(config), self._admit)
         self._recorder = Recorder(config.recording.directory) if config.recording.enabled else None
         self._observers: list[Observer] = [CallLog(), *([self._recorder] if self._recorder else [])]
         self._heartbeat = Heartbeat()
@@ -125,7 +124,7 @@ class App:
                 greeting=self._config.greeting(name),
                 prompt=self._config.prompt(name),
                 caller_number=control.caller_number,
-                dialled=control.dialled,
+                dialled=control.variables.get("did", control.dialled),
             ),
             tools=BUILT_IN,
             observers=self._observers,
@@ -136,7 +135,7 @@ class App:
         )
 
     def _new_agent(self, name: str) -> Agent:
-        makers: dict[str, Callable[[], Agent]] = {"local": lambda: LocalAgent(_local_settings(self._config))}
+        makers: dict[str, Callable[[], Agent]] = {"local": lambda: LocalAgent(local_settings(self._config))}
         return makers[self._config.provider(name)]()
 
     def _new_ear(self) -> VoiceActivity:
@@ -150,7 +149,7 @@ class App:
         return {
             "ari": {
                 "up": self._ari.connected,
-                "url": f"http://{self._config.asterisk.host}:{self._config.asterisk.ari_port}",
+                "url": ari_settings(self._config).url,
                 "app": self._config.asterisk.app_name,
                 "asterisk": self._ari.version,
                 "reconnects": self._ari.reconnects,
@@ -188,70 +187,6 @@ def engine_version() -> str:
         return version("offhook")
     except PackageNotFoundError:
         return "0.1.0"
-
-
-# -- from the operator's words to each room's own settings ---------------------------------------------------
-
-
-def _ari_settings(config: EngineConfig) -> AriSettings:
-    asterisk = config.asterisk
-    return AriSettings(
-        url=f"http://{asterisk.host}:{asterisk.ari_port}",
-        username=config.secrets.ari_username,
-        password=config.secrets.ari_password.get_secret_value(),
-        app=asterisk.app_name,
-        request_seconds=asterisk.request_seconds,
-        heartbeat_seconds=asterisk.heartbeat_seconds,
-    )
-
-
-def _audiosocket_settings(config: EngineConfig) -> AudioSocketSettings:
-    door = config.audiosocket
-    return AudioSocketSettings(
-        host=door.host,
-        port=door.port,
-        advertise=f"{door.advertise}:{door.port}" if door.advertise else "",
-        handshake_seconds=door.handshake_seconds,
-        max_connections=door.max_connections,
-        allowed_peers=door.allowed_peers,
-        rate=config.streaming.sample_rate_hz,
-    )
-
-
-def _local_settings(config: EngineConfig) -> LocalSettings:
-    return LocalSettings(
-        url=config.providers.local.url,
-        connect_seconds=config.providers.local.connect_seconds,
-        preroll_ms=config.vad.preroll_ms,
-        heartbeat_seconds=config.streaming.keepalive_ms / 1000,
-    )
-
-
-def _session_settings(config: EngineConfig) -> SessionSettings:
-    timeouts = config.streaming.timeouts
-    return SessionSettings(
-        media_seconds=timeouts.connect_ms / 1000,
-        provider_start_seconds=timeouts.provider_start_ms / 1000,
-        reply_seconds=timeouts.reply_ms / 1000,
-        last_words_seconds=timeouts.last_words_ms / 1000,
-        no_input_seconds=config.no_input.seconds,
-        no_input_limit=config.no_input.limit,
-        dead_man_seconds=config.asterisk.dead_man_seconds,
-        human_context=config.asterisk.human.context,
-        human_extension=config.asterisk.human.extension,
-        human_digit=config.asterisk.human.digit,
-        jitter_buffer_ms=config.streaming.jitter_buffer_ms,
-        barge_in=config.barge_in.enabled,
-        vad=VadSettings(
-            detector=config.vad.detector,
-            aggressiveness=config.vad.aggressiveness,
-            threshold=config.vad.threshold,
-            start_ms=config.vad.start_ms,
-            barge_in_ms=config.barge_in.min_ms,
-            end_silence_ms=config.vad.end_silence_ms,
-            max_turn_ms=config.vad.max_turn_ms,
-        ),
-    )
 
 
 __all__ = ["App", "ApplicationTaken", "engine_version"]

@@ -1,7 +1,8 @@
 """A call as lines of the log: who said what, who interrupted whom, how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import structlog
 
@@ -53,6 +54,9 @@ class CallLog:
 
     def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
         """Frames are no lines."""
+
+    def transcript(self, call_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """What was said has been logged as it was said."""
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
         seconds = round(now - self._began.pop(call_id, now), 1)

@@ -48,11 +48,12 @@ class TurnTimes:
         return self._ms(self.onset, self.reply_cut)
 
     def plain(self) -> dict[str, float | str | None]:
-        """The waterfall, ready for JSON: milliseconds since ``last_voice``, and the figures of the barge-in."""
+        """The waterfall, ready for JSON: loop seconds, then milliseconds since ``last_voice``, and the barge-in."""
         since = self.last_voice
         return {
             "text": self.text,
-            "at": round(self.onset, 3),
+            "onset": round(self.onset, 3),
+            "last_voice": None if since is None else round(since, 3),
             "end_of_turn_ms": self._ms(since, self.end_of_turn),
             "transcript_ms": self._ms(since, self.transcript),
             "first_token_ms": self._ms(since, self.first_token),

@@ -222,6 +222,7 @@ class CallSession:
         with suppress(AsteriskError, CallGone):
             await self._control.close()
         for observer in self._observers:
+            observer.transcript(self.call_id, self.transcript.lines())
             observer.call_ended(self.call_id, reason, self._clock())
 
     # -- events in -----------------------------------------------------------------------------------------

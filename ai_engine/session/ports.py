@@ -1,6 +1,6 @@
 """The doors of the hall: what a call session needs from the adapters around it."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -195,6 +195,10 @@ class Observer(Protocol):
 
     def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
         """The 20 ms that just went by on the line: what came from the caller, and what was sent."""
+        ...
+
+    def transcript(self, call_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """What was said and heard, as ``Transcript.lines()`` has it; once, before ``call_ended``."""
         ...
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None: ...

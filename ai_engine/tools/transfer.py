@@ -11,9 +11,7 @@ class Transfer:
     """Implements ``Tool``."""
 
     name = "transfer"
-    description = (
-        "Connect the caller with a person. Say so first: it happens after your last word was played."
-    )
+    description = "Connect the caller with a person. Say so first: it happens after your last word was played."
     parameters: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:

@@ -128,8 +128,8 @@ def _turn(
     answered: Sequence[Segment],
     recorded: Sequence[float],
 ) -> Turn:
-    onset = turn["at"] + offset
-    engine_last = turn["last_voice_at"] + offset
+    onset = turn["onset"] + offset
+    engine_last = turn["last_voice"] + offset
     # The wire's own view of the same turn: the last stretch of voice that began before the engine saw it end.
     mine = [segment for segment in spoken if segment.start < engine_last + 0.1]
     last_voice = mine[-1].end if mine else engine_last
@@ -188,7 +188,7 @@ def _recorded_onsets(heard: Path, agent: Sequence[RtpPacket]) -> list[float]:
 def _wall_clock(events: Sequence[dict[str, Any]]) -> float:
     """Epoch seconds minus the engine's loop seconds."""
     first = events[0]
-    return datetime.fromisoformat(first["wall"]).timestamp() - float(first["at"])
+    return datetime.fromisoformat(first["wall"]).timestamp() - float(first["loop"])
 
 
 def _cell(ms: float | None) -> str:

@@ -1,5 +1,6 @@
 """Install Asterisk into a Debian testing root directory, using the apt source this machine already has."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -74,10 +75,19 @@ def install(tell: Say = say, apt: Path = Path("/etc/apt")) -> Path:
     """Make the root directory unless it is there, and return it; raises TrialError with advice."""
     if installed():
         return ROOTFS
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed():
+            _make(tell, find_mirror(apt))
+    return ROOTFS
+
+
+def _make(tell: Say, mirror: Mirror) -> None:
     if shutil.which("mmdebstrap") is None:
         raise TrialError("mmdebstrap is missing: run scripts/setup (or apt-get install mmdebstrap)")
-    mirror = find_mirror(apt)
-    CACHE.mkdir(parents=True, exist_ok=True)
+    if not mirror.keyring.exists():
+        raise TrialError(f"{mirror.keyring} is missing: run apt-get install debian-archive-keyring")
     unfinished = CACHE / "rootfs.unfinished"
     _remove(unfinished)
     tell(f"installing Asterisk from Debian {SUITE} into {ROOTFS.relative_to(CHECKOUT)} (350 MB, about 40 s)")
@@ -87,7 +97,6 @@ def install(tell: Say = say, apt: Path = Path("/etc/apt")) -> Path:
         version = _output(as_root(["chroot", str(unfinished), "asterisk", "-V"]))
     unfinished.rename(ROOTFS)
     tell(f"  {version.strip()}")
-    return ROOTFS
 
 
 def find_mirror(apt: Path) -> Mirror:

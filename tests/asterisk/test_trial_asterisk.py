@@ -183,6 +183,19 @@ async def test_a_key_reaches_asterisk(asterisk: Trial, phone: BaresipPhone) -> N
 
 
 @pytest.mark.phone
+async def test_a_call_outlasts_the_phones_sound_file(
+    asterisk: Trial, phone: BaresipPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.trial.phone.PAD_SECONDS", 2)
+    monkeypatch.setattr("scripts.trial.phone.PAD_MARGIN_SECONDS", 1)
+    await phone.dial("600")
+    await phone.wait_for("CALL_ESTABLISHED")
+    await phone.say(await asyncio.to_thread(synthesize, "Hello."))
+    with pytest.raises(TimeoutError):
+        await phone.wait_for("CALL_CLOSED", timeout=5)
+
+
+@pytest.mark.phone
 async def test_hanging_up_leaves_no_channel(asterisk: Trial, phone: BaresipPhone) -> None:
     await phone.dial("600")
     await phone.wait_for("CALL_ESTABLISHED")

@@ -1,7 +1,7 @@
 """The ports of a call session, scripted: what it asks for is written down, what happens is up to the test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -189,6 +189,9 @@ class Witness:
 
     def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
         self.frame_count += 1
+
+    def transcript(self, call_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        self.lines = lines
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
         self.ended.append(reason)

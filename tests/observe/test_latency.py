@@ -39,7 +39,8 @@ def test_one_turn_step_by_step() -> None:
     )
     assert turn == {
         "text": "what are your hours",
-        "at": 10.0,
+        "onset": 10.0,
+        "last_voice": 12.0,
         "end_of_turn_ms": 500.0,
         "transcript_ms": 600.0,
         "first_token_ms": 650.0,

@@ -76,7 +76,7 @@ def test_the_whole_folder(tmp_path: Path, recorder: Recorder) -> None:
     assert datetime.fromisoformat(said.pop("wall")) == wall[3]
     assert said == {"speaker": "caller", "text": "grüß Gott", "cut": False, "at": 103.1}
     [turn] = json.loads((folder / "turns.json").read_text())
-    assert (turn["at"], turn["end_of_turn_ms"], turn["first_frame_ms"]) == (101.0, 500.0, 700.0)
+    assert (turn["onset"], turn["end_of_turn_ms"], turn["first_frame_ms"]) == (101.0, 500.0, 700.0)
 
 
 def test_transcript_after_the_end_and_two_calls_at_once(tmp_path: Path, recorder: Recorder) -> None:
