@@ -231,7 +231,6 @@ class AudioSocketConnection(asyncio.Protocol):
         self._seat = self._listener.wheel.join(self._send_frame, self._fault)
         self._set_timer(self._listener.settings.handshake_seconds, self._handshake_timed_out)
         self._listener.counters["accepted"] += 1
-        log.info("AudioSocket connection accepted", peer=self._peer)
 
     def data_received(self, data: bytes) -> None:
         if self._end is not None:
@@ -299,7 +298,9 @@ class AudioSocketConnection(asyncio.Protocol):
             raise PeerError(f"{type(message).__name__} before the uuid")
         self._uuid = message.uuid
         self._stop_timer()
-        if not self._listener.introduce(self, message.uuid):
+        if self._listener.introduce(self, message.uuid):
+            log.info("AudioSocket connection accepted", call_id=str(message.uuid), peer=self._peer)
+        else:
             self._shut_out("refused_unknown_uuid", f"unknown uuid {message.uuid}")
 
     def _handshake_timed_out(self) -> None:
