@@ -129,7 +129,7 @@ def _run(trial: Trial, tell: Say) -> Trial:
         write_private(run_dir / "trial.json", json.dumps(asdict(trial), indent=2) + "\n")
         _wait(lambda: ended.exists() or _answers(trial), START_SECONDS)
         if not _answers(trial):
-            _end(trial, signal.SIGKILL)
+            _end(replace(trial, pid=_written_pid(run_dir)), signal.SIGKILL)
             raise TrialError(_why_not(trial))
     return trial
 

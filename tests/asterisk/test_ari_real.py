@@ -148,11 +148,10 @@ async def pbx_of(trial: Trial) -> AsyncIterator[Pbx]:
     media = MediaServer()
     await media.open()
     pbx = Pbx(trial, media)
-    callers = AriApp(AriSettings(trial.ari_url, trial.username, trial.password, app="test-caller"), lambda _: None)
-    running = asyncio.create_task(callers.run())
-    await until(lambda: callers.connected)
+    running = asyncio.create_task(pbx.callers.run())
+    await until(lambda: pbx.callers.connected)
     yield pbx
-    await callers.close()
+    await pbx.callers.close()
     await running
     await media.close()
 

@@ -427,13 +427,16 @@ async def test_listening_is_told_and_logged() -> None:
     with capture_logs() as logs:
         await listener.start()
         assert listener.listening
+        expected = listener.expect()
         async with Peer(listener) as peer:
-            assert await peer.message() == SILENCE
+            peer.send(uuid_message(expected.uuid))
+            await expected.connected
         await listener.close()
     assert not listener.listening
     events = [entry["event"] for entry in logs]
     assert events[0] == f"AudioSocket server listening {listener.address}"
     assert events[1] == "AudioSocket connection accepted"
+    assert logs[1]["call_id"] == str(expected.uuid)
     assert logs[1]["peer"].startswith("127.0.0.1:")
     await listener.close()
 
