@@ -124,7 +124,7 @@ class App:
                 greeting=self._config.greeting(name),
                 prompt=self._config.prompt(name),
                 caller_number=control.caller_number,
-                dialled=control.variables.get("did", control.dialled),
+                dialled=control.variables.get("did") or control.dialled,
             ),
             tools=BUILT_IN,
             observers=self._observers,

@@ -88,10 +88,12 @@ class Pbx:
     async def engine(self) -> AsyncIterator[AriApp]:
         app = AriApp(self.settings, self.calls.put_nowait)
         running = asyncio.create_task(app.run())
-        await until(lambda: app.connected)
-        yield app
-        await app.close()
-        await running
+        try:
+            await until(lambda: app.connected)
+            yield app
+        finally:
+            await app.close()
+            await running
 
     async def call(self) -> AriCallControl:
         async with asyncio.timeout(5):
@@ -149,11 +151,13 @@ async def pbx_of(trial: Trial) -> AsyncIterator[Pbx]:
     await media.open()
     pbx = Pbx(trial, media)
     running = asyncio.create_task(pbx.callers.run())
-    await until(lambda: pbx.callers.connected)
-    yield pbx
-    await pbx.callers.close()
-    await running
-    await media.close()
+    try:
+        await until(lambda: pbx.callers.connected)
+        yield pbx
+    finally:
+        await pbx.callers.close()
+        await running
+        await media.close()
 
 
 @pytest.fixture
@@ -169,8 +173,7 @@ async def test_a_call_from_answer_to_the_dialplan(pbx: Pbx) -> None:
         caller, control = await pbx.talk()
         assert (control.variables, control.caller_number) == ({"agent": "reception"}, "1000")
         assert not control.orphan
-        [media_leg] = [name for name in await channel_names(pbx) if name.startswith("AudioSocket/")]
-        assert media_leg
+        assert [name for name in await channel_names(pbx) if name.startswith("AudioSocket/")]
         await control.set_variables({"OFFHOOK_STATE": "talking & <more> +1 50%"})
         shown = await asyncio.to_thread(pbx.trial.cli, f"core show channel {control.channel_id}")
         assert "OFFHOOK_STATE=talking & <more> +1 50%" in shown
