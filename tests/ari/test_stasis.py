@@ -310,6 +310,7 @@ async def test_a_fresh_caller_is_no_orphan_and_is_offered_once(asterisk: FakeAst
     # Listed already when the engine asks who is there, announced a moment later.
     asterisk.enter("fresh", "agent=x", told=False)
     await asterisk.wait_until(lambda: "/ari/bridges" in asterisk.paths("GET"))
+    await asyncio.sleep(0.05)
     asterisk.send("StasisStart", asterisk.channels["fresh"], args=["agent=x"])
     control = await engine.call()
     assert not control.orphan

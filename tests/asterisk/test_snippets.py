@@ -87,7 +87,7 @@ async def test_plain_dialplan_with_an_engine_that_does_nothing(
     account = f"{trial.username}:{trial.password}"
     async with websockets.connect(f"ws://127.0.0.1:{trial.http_port}/ari/events?app={APP}&api_key={account}") as engine:
         seconds = await _seconds_to_human(trial, "300", make_phone, tmp_path)
-        assert '"args":["agent=reception"]' in str(await engine.recv())
+        assert '"args":["agent=reception","did=300"]' in str(await engine.recv())
     assert 1.9 < seconds < 3
     assert "Offhook gave no sign of life" in _log(trial)
 
