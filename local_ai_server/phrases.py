@@ -43,19 +43,26 @@ def words_of(text: str) -> list[str]:
 
 def parse(source: str) -> Phrase:
     """Read one phrase. Raises AgentError naming the phrase."""
-    phrase, rest = _sequence(source, 0, "", 0)
-    if rest != len(source):
-        raise AgentError(f"the phrase {source!r} has a {source[rest:].strip()[:1]!r} too many")
-    if not next(variants(phrase)):
-        raise AgentError(f"the phrase {source!r} can be spoken by saying nothing")
+    source = source.strip()
+    phrase, end = _sequence(source, 0, 0)
+    if end != len(source):
+        raise AgentError(f"the phrase {source!r} has a {source[end:].strip()[:1]!r} too many")
+    if _may_be_silent(phrase):
+        raise AgentError(f"the phrase {source!r} could be spoken by saying nothing")
     return phrase
 
 
-def _sequence(source: str, at: int, closing: str, depth: int) -> tuple[Phrase, int]:
+def _may_be_silent(phrase: Phrase) -> bool:
+    return all(
+        isinstance(item, Choice) and (item.optional or any(map(_may_be_silent, item.options))) for item in phrase
+    )
+
+
+def _sequence(source: str, at: int, depth: int) -> tuple[Phrase, int]:
     if depth > _MAX_DEPTH:
         raise AgentError(f"the phrase {source[:40]!r} is nested too deeply")
     items: list[Word | Slot | Choice] = []
-    while at < len(source.rstrip()):
+    while at < len(source):
         token = _TOKEN.match(source, at)
         if token is None:
             raise AgentError(f"the phrase {source!r} has a brace that is not a {{slot}}")
@@ -76,7 +83,7 @@ def _sequence(source: str, at: int, closing: str, depth: int) -> tuple[Phrase, i
 def _options(source: str, at: int, closing: str, depth: int) -> tuple[tuple[Phrase, ...], int]:
     options = []
     while True:
-        option, at = _sequence(source, at, closing, depth)
+        option, at = _sequence(source, at, depth)
         token = _TOKEN.match(source, at)
         if token is None or token["mark"] not in (closing, "|"):
             raise AgentError(f"the phrase {source!r} lacks a {closing!r}")
@@ -106,7 +113,7 @@ def slots_in(phrase: Phrase) -> Iterator[str]:
 
 
 def variants(phrase: Phrase) -> Iterator[tuple[str, ...]]:
-    """Every way to say a phrase, shortest forms first; a slot stands as ``{name}``."""
+    """Every way to say a phrase; a slot stands as ``{name}``. Their number may be large."""
     if not phrase:
         yield ()
         return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import structlog
@@ -42,6 +42,7 @@ from ai_engine.call.turns import Floor, Turns
 from ai_engine.errors import AsteriskError, CallGone, ProviderError
 from ai_engine.session.ports import Agent, Briefing, CallControl, Expected, Media, Observer, Tool
 from ai_engine.session.settings import SessionSettings
+from ai_engine.session.timers import Timers
 from ai_engine.session.voice_line import VoiceLine
 
 log = structlog.get_logger(__name__)
@@ -96,7 +97,7 @@ class CallSession:
         self._jobs: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
         self._farewell: Callable[[], Awaitable[None]] | None = None
-        self._timers: dict[type[CallEvent], asyncio.TimerHandle] = {}
+        self._timers = Timers(self.happened)
         self._nudges = 0
         self._phase_changed = asyncio.Event()
         self._log = log.bind(call_id=self.call_id)
@@ -211,16 +212,22 @@ class CallSession:
             self._log.error("could not hand the caller on; the dead-man switch will", error=str(error))
 
     async def _release(self, reason: EndReason) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
+        """Every part once, whatever the others do; last come the observers."""
+        self._timers.cancel_all()
         self._line.send_away()
-        if isinstance(self._expected.connected, asyncio.Future):
-            self._expected.connected.cancel()
-        if self._media is not None:
-            self._media.close()
-        await self._agent.close()
+        async with AsyncExitStack() as parts:
+            parts.callback(self._report_end, reason)
+            parts.push_async_callback(self._agent.close)
+            parts.push_async_callback(self._release_channel)
+            if self._media is not None:
+                parts.callback(self._media.close)
+            parts.callback(self._expected.withdraw)
+
+    async def _release_channel(self) -> None:
         with suppress(AsteriskError, CallGone):
             await self._control.close()
+
+    def _report_end(self, reason: EndReason) -> None:
         for observer in self._observers:
             observer.transcript(self.call_id, self.transcript.lines())
             observer.call_ended(self.call_id, reason, self._clock())
@@ -259,10 +266,10 @@ class CallSession:
             case ReplyCut(reply, heard_ms):
                 self.transcript.reply_cut(reply, heard_ms)
             case AgentSpoke() | PlayoutDrained():
-                self._cancel_timer(AgentLost)
+                self._timers.cancel(AgentLost)
             case CallerSpoke():
                 self._nudges = 0
-                self._cancel_timer(AgentLost)
+                self._timers.cancel(AgentLost)
             case CallerSaid(text, True):
                 self.transcript.caller_said(text, now)
             case ToolAsked():
@@ -313,9 +320,9 @@ class CallSession:
             case do.Nudge():
                 self._nudge()
             case do.StartSilenceTimer():
-                self._start_timer(self._settings.no_input_seconds, SilenceElapsed())
+                self._timers.start(self._settings.no_input_seconds, SilenceElapsed())
             case do.StopSilenceTimer():
-                self._cancel_timer(SilenceElapsed)
+                self._timers.cancel(SilenceElapsed)
             case do.PlayPrompt(prompt):
                 self._play_prompt(prompt)
             case do.HangUp():
@@ -348,17 +355,16 @@ class CallSession:
 
     def _await_reply(self) -> None:
         seconds = self._settings.reply_seconds
-        self._start_timer(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
+        self._timers.start(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
 
     def _enter(self, phase: Phase) -> None:
         if phase in (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING):
-            self._cancel_timer(AgentLost)
-            self._cancel_timer(SilenceElapsed)
-            self._start_timer(self._settings.last_words_seconds, TimeRanOut())
+            self._timers.cancel(AgentLost, SilenceElapsed)
+            self._timers.start(self._settings.last_words_seconds, TimeRanOut())
             if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
                 asyncio.get_running_loop().call_soon(self._check_idle)
         elif phase is Phase.TALKING:
-            self._cancel_timer(TimeRanOut)
+            self._timers.cancel(TimeRanOut)
         self._phase_changed.set()
 
     def _check_idle(self) -> None:
@@ -381,13 +387,3 @@ class CallSession:
 
     async def _transfer_to_human(self) -> None:
         await self._control.transfer(self._settings.human_context, self._settings.human_extension)
-
-    # -- timers, one per kind of event ---------------------------------------------------------------------
-
-    def _start_timer(self, seconds: float, event: CallEvent) -> None:
-        self._cancel_timer(type(event))
-        self._timers[type(event)] = asyncio.get_running_loop().call_later(seconds, self.happened, event)
-
-    def _cancel_timer(self, kind: type[CallEvent]) -> None:
-        if (timer := self._timers.pop(kind, None)) is not None:
-            timer.cancel()

@@ -1,6 +1,7 @@
 """The doors of the hall: what a call session needs from the adapters around it."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -50,8 +51,12 @@ class Expected:
     address: str
     """``host:port`` for Asterisk to connect to."""
     format: AudioFormat
-    connected: Awaitable[Media]
-    """Done when Asterisk has connected; cancelling it withdraws the invitation."""
+    connected: Future[Media]
+    """Done when Asterisk has connected."""
+
+    def withdraw(self) -> None:
+        """Nobody may connect under this UUID any more; nothing when somebody has."""
+        self.connected.cancel()
 
 
 class MediaListener(Protocol):

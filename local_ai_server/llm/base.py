@@ -1,0 +1,38 @@
+"""What a dialog backend does; it lives on the event loop, so a heavy model keeps its work in a process of its own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol, TypeAlias
+
+from local_ai_server.agent import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Ask the engine for a tool once the reply has been heard."""
+
+    name: str
+
+
+class Verdict(Enum):
+    NOT_UNDERSTOOD = auto()
+    """The model has no answer; the session says the agent's fallback."""
+
+
+Piece: TypeAlias = str | Act | Verdict
+"""A token of the answer, or something to do."""
+
+
+class LanguageModel(Protocol):
+    """Answers what a caller said."""
+
+    async def prepare(self, agent: Agent) -> None:
+        """Build whatever ``agent`` needs. Raises AgentError."""
+        ...
+
+    def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncIterator[Piece]:
+        """The reply to the record's last entry, piece by piece; the iterator may be closed at any time."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,96 @@
+"""CMU PocketSphinx with its bundled English model: a grammar of the agent's intents, or the full language model."""
+
+import math
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from pocketsphinx import Decoder, get_model_path
+
+from local_ai_server.agent import Agent
+from local_ai_server.errors import AgentError
+from local_ai_server.stt.base import Transcript
+from local_ai_server.stt.grammar import grammar_of, vocabulary_of
+from local_ai_server.stt.sound import dither, trim
+
+_RATE = 16000
+_FRAME_SAMPLES = 160
+"""The decoder scores 100 frames a second."""
+_MARGIN_MS = 200
+_BORDER_SCORE = -0.0043
+"""Log score per frame at which hearing a phrase and hearing something else are equally likely.
+
+Measured over synthetic phone-band speech, tests/local_ai_server/test_pocketsphinx.py repeats it.
+"""
+_LEAST_CONFIDENCE = 0.5
+_KEPT_GRAMMARS = 16
+
+
+class _Sphinx:
+    """What both ways of using PocketSphinx share."""
+
+    input_rate = _RATE
+
+    def __init__(self, **options: object) -> None:
+        model = Path(get_model_path("en-us"))
+        files = {"hmm": str(model / "en-us"), "dict": str(model / "cmudict-en-us.dict")}
+        self._decoder = Decoder(**files, loglevel="FATAL", **options)
+
+    def close(self) -> None:
+        del self._decoder
+
+    def _decode(self, pcm: bytes) -> tuple[str, float, float, int]:
+        """``(text, score, posterior, frames)`` of the whole turn in one go, so that its mean is known throughout."""
+        samples = dither(trim(np.frombuffer(pcm, "<i2").astype(np.int16), _RATE, _MARGIN_MS))
+        self._decoder.start_utt()
+        self._decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
+        self._decoder.end_utt()
+        heard = self._decoder.hyp()
+        if heard is None or not heard.hypstr or heard.best_score <= 0:
+            return "", 0.0, 0.0, 1
+        return heard.hypstr, math.log(heard.best_score), heard.prob, max(1, len(samples) // _FRAME_SAMPLES)
+
+
+class GrammarSphinx(_Sphinx):
+    """Hears exactly the agent's own phrases, and rejects other speech by its score."""
+
+    def __init__(self) -> None:
+        # The second pass is off and the beams are wide: with a small grammar both cost little and find more.
+        super().__init__(lm=None, bestpath=False, beam=1e-80, wbeam=1e-60, pbeam=1e-80)
+        self._searches: OrderedDict[str, str] = OrderedDict()
+        self._made = 0
+
+    def prepare(self, agent: Agent) -> None:
+        grammar = grammar_of(agent)
+        if not grammar or grammar in self._searches:
+            return
+        unknown = sorted(word for word in vocabulary_of(agent) if self._decoder.lookup_word(word) is None)
+        if unknown:
+            raise AgentError(f"these words are not in the recognizer's dictionary: {', '.join(unknown)}")
+        self._made += 1
+        self._decoder.add_jsgf_string(f"agent{self._made}", grammar)
+        self._searches[grammar] = f"agent{self._made}"
+        if len(self._searches) > _KEPT_GRAMMARS:
+            self._decoder.remove_search(self._searches.popitem(last=False)[1])
+
+    def transcribe(self, agent: Agent, pcm: bytes) -> Transcript:
+        grammar = grammar_of(agent)
+        if not grammar:
+            return Transcript("", 0.0)
+        self.prepare(agent)
+        self._searches.move_to_end(grammar)
+        self._decoder.activate_search(self._searches[grammar])
+        text, score, _, frames = self._decode(pcm)
+        confidence = 2.0 ** -(score / frames / _BORDER_SCORE) if text else 0.0
+        return Transcript(text if confidence >= _LEAST_CONFIDENCE else "", round(confidence, 3))
+
+
+class DictationSphinx(_Sphinx):
+    """Hears any English words; on a telephone line it gets many of them wrong."""
+
+    def prepare(self, agent: Agent) -> None:
+        """The language model serves every agent."""
+
+    def transcribe(self, agent: Agent, pcm: bytes) -> Transcript:
+        text, _, posterior, _ = self._decode(pcm)
+        return Transcript(text, round(min(1.0, posterior), 3))
