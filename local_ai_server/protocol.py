@@ -214,9 +214,7 @@ class Error:
 ClientMessage: TypeAlias = (
     Start | Greet | TurnBegin | TurnEnd | TurnDrop | Text | Say | Digit | Nudge | Cancel | ToolResult | StatusAsked
 )
-ServerMessage: TypeAlias = (
-    Ready | Partial | Final | Reply | Token | Clause | ToolAsked | ReplyEnd | Status | Error
-)
+ServerMessage: TypeAlias = Ready | Partial | Final | Reply | Token | Clause | ToolAsked | ReplyEnd | Status | Error
 
 CLIENT_TYPES: Mapping[str, type[ClientMessage]] = {
     "start": Start,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
 import structlog
@@ -32,6 +32,9 @@ BRIDGE_PREFIX = "offhook-bridge-"
 
 _LEG_SECONDS = 5.0
 _INBOX_SIZE = 64
+_NEWS_SECONDS = 0.25
+"""The event that a caller left follows a refusal caused by it within this time."""
+
 _GONE = frozenset({404, 409, 422})
 """How Asterisk says that a channel does not exist, or is not in our application."""
 
@@ -57,7 +60,7 @@ class AriCallControl:
         self._ari = ari
         self._subscriptions = subscriptions
         self._inbox: asyncio.Queue[CallEvent | None] = asyncio.Queue(_INBOX_SIZE)
-        self._left = False
+        self._left = asyncio.Event()
         self._transferring = False
         self._hangup_cause: int | None = None
         self._leg_id = ""
@@ -70,7 +73,7 @@ class AriCallControl:
     # -- what the session asks -----------------------------------------------------------------------------
 
     async def answer(self) -> None:
-        with self._caller_here():
+        async with self._caller_here():
             await self._ari.answer(self.channel_id)
 
     async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
@@ -78,19 +81,19 @@ class AriCallControl:
 
         ``address`` is the ``host:port`` Asterisk connects to.
         """
-        with self._caller_here(refusals=frozenset()):
+        async with self._caller_here(refusals=frozenset()):
             await self._create_leg(uuid, address, format)
             self._bridge_id = f"{BRIDGE_PREFIX}{uuid}"
             await self._ari.create_bridge(self._bridge_id)
         # One request each: so a refusal tells which of the two has left.
-        with self._caller_here(refusals=_GONE | {400}):
+        async with self._caller_here(refusals=_GONE | {400}):
             await self._ari.add_channel(self._bridge_id, self.channel_id)
-        with self._caller_here(refusals=frozenset()):
+        async with self._caller_here(refusals=frozenset()):
             await self._ari.add_channel(self._bridge_id, self._leg_id)
 
     async def set_variables(self, values: Mapping[str, str]) -> None:
         for name, value in values.items():
-            with self._caller_here():
+            async with self._caller_here():
                 await self._ari.set_variable(self.channel_id, name, value)
 
     async def keep_alive(self, seconds: int) -> None:
@@ -100,14 +103,14 @@ class AriCallControl:
         """Send the caller to ``context,extension,1``; ``events()`` then ends without an event."""
         self._transferring = True
         try:
-            with self._caller_here():
+            async with self._caller_here():
                 await self._ari.continue_in_dialplan(self.channel_id, context, extension)
         except AsteriskError:
             self._transferring = False
             raise
 
     async def hang_up(self) -> None:
-        with self._caller_here():
+        async with self._caller_here():
             await self._ari.hang_up(self.channel_id)
 
     async def events(self) -> AsyncIterator[CallEvent]:
@@ -151,7 +154,7 @@ class AriCallControl:
                 self._leg_here = True
                 self._leg_settled.set()
             case StasisEnd() | ChannelDestroyed():
-                if self._leg_here and not self._left:
+                if self._leg_here and not self._left.is_set():
                     self._tell(MediaLost("the media leg left Asterisk"))
                 self._leg_here = False
                 self._leg_settled.set()
@@ -178,29 +181,37 @@ class AriCallControl:
 
     def _leave(self, last: CallEvent | None) -> None:
         """The caller is no longer ours: whoever waits for the leg, or for events, learns it now."""
-        if self._left:
+        if self._left.is_set():
             return
-        self._left = True
+        self._left.set()
         self._subscriptions.drop(self.channel_id)
         self._leg_settled.set()
         if last is not None:
             self._tell(last)
         self._tell(None)
 
-    @contextmanager
-    def _caller_here(self, refusals: frozenset[int] = _GONE) -> Iterator[None]:
+    @asynccontextmanager
+    async def _caller_here(self, refusals: frozenset[int] = _GONE) -> AsyncIterator[None]:
         """Turn what is merely the consequence of a caller's leaving into CallGone.
 
         ``refusals`` are the HTTP statuses which say that the caller's own channel is not there.
         """
-        if self._left:
+        if self._left.is_set():
             raise CallGone(f"channel {self.channel_id} left")
         try:
             yield
         except AsteriskError as error:
-            if self._left or error.status in refusals:
+            if error.status in refusals or await self._is_leaving(error):
                 raise CallGone(f"channel {self.channel_id} left") from error
             raise
+
+    async def _is_leaving(self, error: AsteriskError) -> bool:
+        """Asterisk refuses with a plain 400 what it cannot do to a channel on its way out; the news of that follows."""
+        if 400 <= error.status < 500:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NEWS_SECONDS):
+                    await self._left.wait()
+        return self._left.is_set()
 
 
 def _codec(format: AudioFormat) -> str:

@@ -1,6 +1,6 @@
 """What a dialog backend does; it lives on the event loop, so a heavy model keeps its work in a process of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
@@ -31,7 +31,7 @@ class LanguageModel(Protocol):
         """Build whatever ``agent`` needs. Raises AgentError."""
         ...
 
-    def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncIterator[Piece]:
+    def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
         """The reply to the record's last entry, piece by piece; the iterator may be closed at any time."""
         ...
 

@@ -6,7 +6,7 @@ written answer. It remembers nothing of the conversation and makes nothing up.
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import lru_cache
 from itertools import islice
 
@@ -87,7 +87,7 @@ class Intents:
     async def prepare(self, agent: Agent) -> None:
         _understanding_of(agent)
 
-    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncIterator[Piece]:
+    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
         found = _understanding_of(agent).find(record[-1][1]) if record else None
         if found is None:
             yield Verdict.NOT_UNDERSTOOD
@@ -104,7 +104,11 @@ class Intents:
 
 def fill(answer: str, values: Mapping[str, str]) -> str:
     """``answer`` with each ``{slot}`` replaced by its value; a slot that was not heard leaves no trace."""
-    return re.sub(r"\s*\{(\w+)\}", lambda found: f" {values[found[1]]}" if found[1] in values else "", answer).strip()
+
+    def value(found: re.Match[str]) -> str:
+        return found["space"] + values[found["slot"]] if found["slot"] in values else ""
+
+    return re.sub(r"(?P<space>\s*)\{(?P<slot>\w+)\}", value, answer).strip()
 
 
 def tokens_of(text: str) -> list[str]:

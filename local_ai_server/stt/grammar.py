@@ -1,11 +1,13 @@
 """A JSGF grammar of everything an agent's intents understand."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from local_ai_server import phrases
 from local_ai_server.agent import Agent
 
 
+@lru_cache(maxsize=64)
 def grammar_of(agent: Agent) -> str:
     """The agent's grammar, or ``""`` where it has no intents."""
     rules = [

@@ -34,4 +34,5 @@ def trim(samples: Samples, rate: int, margin_ms: int) -> Samples:
 def dither(samples: Samples) -> Samples:
     """Add 3 LSB of white noise, the same each time: digital silence has no logarithm."""
     noise = np.random.default_rng(1).integers(-_DITHER_LSB, _DITHER_LSB + 1, len(samples))
-    return np.clip(samples.astype(np.int32) + noise, -32768, 32767).astype(np.int16)
+    noisy: Samples = np.clip(samples.astype(np.int32) + noise, -32768, 32767).astype(np.int16)
+    return noisy

@@ -3,7 +3,7 @@
 import re
 
 _BREAK = re.compile(r"(?P<mark>[.?!\u2026]+|[,;:\u2013\u2014])[\"')\u201d\u2019]*\s+")
-_ABBREVIATIONS = frozenset("mr mrs ms dr st no vs etc e.g i.e a.m p.m".split())
+_ABBREVIATIONS = frozenset(["mr", "mrs", "ms", "dr", "st", "vs", "etc", "e.g", "i.e", "a.m", "p.m"])
 _FIRST_WORDS = 3
 """The first clause may end at any punctuation once it has this many words: the caller is waiting."""
 _LATER_WORDS = 8

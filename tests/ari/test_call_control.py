@@ -224,6 +224,24 @@ async def test_a_caller_who_hangs_up_while_the_leg_is_awaited_is_gone(scene: Sce
         await attaching
 
 
+async def test_a_refusal_that_foretells_the_hangup_is_a_caller_gone(scene: Scene) -> None:
+    # So a real Asterisk refuses a variable for a channel that is on its way out, before it says so.
+    scene.asterisk.refuse("POST", "/variable", 400, "Failed to execute function")
+    setting = asyncio.create_task(scene.control.keep_alive(15))
+    await scene.asterisk.wait_until(lambda: "/ari/channels/caller/variable" in scene.asterisk.paths("POST"))
+    await asyncio.sleep(0.05)
+    scene.asterisk.hang_up("caller")
+    with pytest.raises(CallGone):
+        await setting
+
+
+async def test_a_refusal_of_the_same_kind_for_a_caller_who_stays_is_an_error(scene: Scene) -> None:
+    scene.asterisk.refuse("POST", "/variable", 400, "Failed to execute function")
+    with pytest.raises(AsteriskError, match="Failed to execute function"):
+        await scene.control.keep_alive(15)
+    await scene.control.answer()
+
+
 async def test_close_releases_leg_and_bridge_once(scene: Scene) -> None:
     await scene.attach()
     await scene.control.close()

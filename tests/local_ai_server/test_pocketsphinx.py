@@ -1,0 +1,85 @@
+"""Hearing the demo agent's phrases over a telephone line, and not hearing them in other speech."""
+
+import pytest
+
+from local_ai_server.agent import Agent, read_agent
+from local_ai_server.errors import AgentError
+from local_ai_server.stt.pocketsphinx import DictationSphinx, GrammarSphinx
+from tests.local_ai_server.demo_agent import AGENT, FOREIGN, UNDERSTOOD
+from tests.local_ai_server.phone_speech import caller
+
+VOICES = ("rms", "awb", "slt")
+
+
+@pytest.fixture(scope="module")
+def sphinx() -> GrammarSphinx:
+    return GrammarSphinx()
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    return read_agent(AGENT)
+
+
+def one_intent(*phrases: str) -> Agent:
+    return read_agent({"name": "x", "intents": {"only": {"phrases": list(phrases), "answer": ""}}})
+
+
+def test_its_own_phrases_are_heard_and_other_speech_is_not(sphinx: GrammarSphinx, agent: Agent) -> None:
+    heard = {(v, t): sphinx.transcribe(agent, caller(t, v)) for v in VOICES for t in UNDERSTOOD}
+    rejected = [key for key, transcript in heard.items() if transcript.text == ""]
+    mistaken = [(key, t.text) for key, t in heard.items() if t.text not in ("", key[1])]
+    accepted = [(v, t) for v in VOICES for t in FOREIGN if sphinx.transcribe(agent, caller(t, v)).text]
+    print(f"{len(heard)} said: {len(mistaken)} mistaken, {len(rejected)} rejected {rejected}")
+    print(f"{len(FOREIGN) * len(VOICES)} foreign: {len(accepted)} accepted {accepted}")
+    assert not mistaken
+    assert len(rejected) <= 3
+    assert len(accepted) <= 3
+
+
+@pytest.mark.parametrize("voice", ["rms", "awb"])
+@pytest.mark.parametrize(
+    "text", ["what are your opening hours", "what can you do for me", "can i speak to a person", "no that's all goodbye"]
+)
+@pytest.mark.parametrize(("before_ms", "after_ms"), [(60, 300), (200, 600), (600, 1500)])
+def test_pauses_around_a_turn_do_not_matter(
+    sphinx: GrammarSphinx, agent: Agent, text: str, voice: str, before_ms: int, after_ms: int
+) -> None:
+    assert sphinx.transcribe(agent, caller(text, voice, before_ms, after_ms)).text == text
+
+
+@pytest.mark.parametrize("pcm", [b"", b"\0\0", bytes(640), bytes(32000)])
+def test_silence_says_nothing(sphinx: GrammarSphinx, agent: Agent, pcm: bytes) -> None:
+    assert sphinx.transcribe(agent, pcm).text == ""
+
+
+def test_agents_take_turns_at_one_decoder(sphinx: GrammarSphinx) -> None:
+    pizza, weather = one_intent("a pepperoni pizza please"), one_intent("is it going to rain today")
+    said = caller("is it going to rain today", "rms")
+    for _ in range(2):
+        assert sphinx.transcribe(pizza, said).text == ""
+        assert sphinx.transcribe(weather, said).text == "is it going to rain today"
+
+
+def test_many_agents_are_forgotten_and_built_again(sphinx: GrammarSphinx) -> None:
+    numbers = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    agents = [one_intent(f"number {word} please") for word in numbers.split()]
+    for each in agents:
+        sphinx.prepare(each)
+    assert sphinx.transcribe(agents[0], caller("number one please", "rms")).text == "number one please"
+
+
+def test_words_it_cannot_hear_are_named(sphinx: GrammarSphinx) -> None:
+    with pytest.raises(AgentError, match="dictionary: flurgish, zzyzxy"):
+        sphinx.prepare(one_intent("flurgish goodbye", "zzyzxy"))
+
+
+def test_an_agent_without_intents_understands_nothing(sphinx: GrammarSphinx) -> None:
+    assert sphinx.transcribe(read_agent({"name": "mute"}), caller("goodbye", "rms")).text == ""
+
+
+def test_dictation_needs_no_phrases() -> None:
+    sphinx = DictationSphinx()
+    heard = sphinx.transcribe(read_agent({"name": "x"}), caller("what are your opening hours", "rms"))
+    assert "opening hours" in heard.text
+    assert 0 <= heard.confidence <= 1
