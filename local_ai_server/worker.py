@@ -26,6 +26,9 @@ from local_ai_server.tts.voices import voice_of
 LENGTH = struct.Struct("!I")
 LOADED = 0
 
+NICENESS = 10
+"""Model work takes all the time it can get; a process beside it that must write a frame every 20 ms goes first."""
+
 
 class Models:
     """The jobs a worker can do. Loading the default backends is done once, here."""
@@ -86,6 +89,7 @@ class Link:
 
 def run(sock: socket.socket, stt: str, tts: str) -> None:
     """The life of a worker process: load, then work until the parent goes."""
+    os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ctrl-C is the parent's to answer
     link = Link(sock)
     job = LOADED

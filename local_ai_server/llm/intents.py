@@ -15,7 +15,7 @@ from local_ai_server.agent import Agent, Intent
 from local_ai_server.llm.base import Act, Piece, Verdict
 
 _LEAST_LIKENESS = 0.5
-_STRANGE_WORD = 0.25
+_STRANGE_WORD = 0.5
 """What a word no intent uses counts against a match; a word only one intent uses counts 1."""
 _MAX_VARIANTS = 256
 

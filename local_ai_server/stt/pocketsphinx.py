@@ -10,14 +10,16 @@ from pocketsphinx import Decoder, get_model_path
 from local_ai_server.agent import Agent
 from local_ai_server.errors import AgentError
 from local_ai_server.stt.base import Transcript
-from local_ai_server.stt.grammar import grammar_of, vocabulary_of
+from local_ai_server.stt.grammar import DECOYS, grammar_of, vocabulary_of
 from local_ai_server.stt.sound import dither, trim
 
 _RATE = 16000
 _FRAME_SAMPLES = 160
 """The decoder scores 100 frames a second."""
+_LEAST_SAMPLES = _RATE // 20
+"""50 ms; the decoder fails on less than it needs for one frame."""
 _MARGIN_MS = 200
-_BORDER_SCORE = -0.0043
+_BORDER_SCORE = -0.0044
 """Log score per frame at which hearing a phrase and hearing something else are equally likely.
 
 Measured over synthetic phone-band speech, tests/local_ai_server/test_pocketsphinx.py repeats it.
@@ -42,17 +44,19 @@ class _Sphinx:
     def _decode(self, pcm: bytes) -> tuple[str, float, float, int]:
         """``(text, score, posterior, frames)`` of the whole turn in one go, so that its mean is known throughout."""
         samples = dither(trim(np.frombuffer(pcm, "<i2").astype(np.int16), _RATE, _MARGIN_MS))
+        if len(samples) < _LEAST_SAMPLES:
+            return "", 0.0, 0.0, 1
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
         self._decoder.end_utt()
         heard = self._decoder.hyp()
         if heard is None or not heard.hypstr or heard.best_score <= 0:
             return "", 0.0, 0.0, 1
-        return heard.hypstr, math.log(heard.best_score), heard.prob, max(1, len(samples) // _FRAME_SAMPLES)
+        return heard.hypstr, math.log(heard.best_score), heard.prob, len(samples) // _FRAME_SAMPLES
 
 
 class GrammarSphinx(_Sphinx):
-    """Hears exactly the agent's own phrases, and rejects other speech by its score."""
+    """Hears exactly the agent's own phrases; other speech is rejected as a decoy or by its score."""
 
     def __init__(self) -> None:
         # The second pass is off and the beams are wide: with a small grammar both cost little and find more.
@@ -81,7 +85,9 @@ class GrammarSphinx(_Sphinx):
         self._searches.move_to_end(grammar)
         self._decoder.activate_search(self._searches[grammar])
         text, score, _, frames = self._decode(pcm)
-        confidence = 2.0 ** -(score / frames / _BORDER_SCORE) if text else 0.0
+        if not text or text in DECOYS:
+            return Transcript("", 0.0)
+        confidence = 2.0 ** -(score / frames / _BORDER_SCORE)
         return Transcript(text if confidence >= _LEAST_CONFIDENCE else "", round(confidence, 3))
 
 

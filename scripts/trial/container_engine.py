@@ -1,13 +1,11 @@
 """A container engine for `make test-containers`: the Docker that answers, else a Podman with a store of its own.
 
 with container_engine(tell) as engine:             # Engine; a Podman is installed, started and ended again
-    provide_base_images(engine, tell)              # pulled, or made where no registry can be reached
     engine.compose(settings, "up", "-d")
     engine.run("inspect", container)
 """
 
-import json
-import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,19 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.trial.rootfs import CHECKOUT, Say, TrialError, as_root, find_mirror, step
+from scripts.trial.rootfs import CHECKOUT, Say, TrialError, as_root, step
 
 CACHE = CHECKOUT / ".cache" / "containers"
 LOG = CACHE / "engine.log"
 """What every command said, for when one fails."""
 
-BASE_IMAGES = {"debian:bookworm-slim": "bookworm", "debian:forky-slim": "forky"}
-"""What our Dockerfiles start from, and the Debian suite each holds."""
-
-PULL_SECONDS = 120.0
 SOCKET_SECONDS = 15.0
 STOP_SECONDS = 10.0
-HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 PODMAN_COMMANDS = {"podman": "podman", "runc": "runc", "docker-compose": "docker-compose", "mmdebstrap": "mmdebstrap"}
 """A command Podman's way needs -> the Debian package that has it."""
@@ -56,7 +49,7 @@ class Engine:
 
     def run_bytes(self, *arguments: str) -> bytes:
         """Like ``run``, for output that is no text."""
-        return _call(self._command(self.client, {}, arguments)).stdout
+        return call(self._command(self.client, {}, arguments)).stdout
 
     def succeeds(self, *arguments: str, seconds: float | None = None) -> bool:
         """Whether a command ends well, within ``seconds`` if given."""
@@ -65,7 +58,7 @@ class Engine:
     def compose(self, settings: Mapping[str, str], *arguments: str) -> str:
         """One command of compose, with environment variables for the compose file; raises TrialError."""
         command = self._command(self.compose_client, settings, arguments)
-        return _call(command).stdout.decode(errors="replace")
+        return call(command).stdout.decode(errors="replace")
 
     def _command(self, client: tuple[str, ...], settings: Mapping[str, str], arguments: tuple[str, ...]) -> list[str]:
         # sudo drops the environment, so it is said on the command line.
@@ -89,25 +82,13 @@ def container_engine(tell: Say) -> Iterator[Engine]:
         yield podman
 
 
-def provide_base_images(engine: Engine, tell: Say) -> None:
-    """Have every base image, pulled where a registry can be reached, else made from this machine's own apt source."""
-    for image, suite in BASE_IMAGES.items():
-        if engine.succeeds("image", "inspect", image):
-            continue
-        if engine.succeeds("pull", image, seconds=PULL_SECONDS):
-            tell(f"  pulled {image}")
-            continue
-        with step(tell, f"no registry within reach: made {image} from Debian packages"):
-            _make_base_image(engine, image, suite)
-
-
 def _docker() -> Engine | None:
     if shutil.which("docker") is None or not _succeeds(["docker", "info"], SOCKET_SECONDS):
         return None
     plugin = _succeeds(["docker", "compose", "version"])
     if not plugin and shutil.which("docker-compose") is None:
         raise TrialError("Docker runs, but has no compose: install docker-compose-plugin or docker-compose")
-    version = _call(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.decode().strip()
+    version = call(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.decode().strip()
     return Engine(
         name=f"Docker {version}",
         environment={},
@@ -125,12 +106,12 @@ def _install_podman(tell: Say) -> None:
         raise TrialError(f"neither a Docker engine nor apt-get is here: start Docker, or install {', '.join(missing)}")
     with step(tell, f"installed {', '.join(missing)}"):
         install = ["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing]
-        _call(as_root(["apt-get", "-q", "update"]))
-        _call(as_root(["env", "DEBIAN_FRONTEND=noninteractive", *install]))
+        call(as_root(["apt-get", "-q", "update"]))
+        call(as_root(["env", "DEBIAN_FRONTEND=noninteractive", *install]))
 
 
 def _podman() -> Engine:
-    version = _call(["podman", "--version"]).stdout.decode().split()[-1]
+    version = call(["podman", "--version"]).stdout.decode().split()[-1]
     engine = Engine(
         name=f"Podman {version}",
         environment={
@@ -173,7 +154,7 @@ def _socket() -> Path:
 def _podman_service(podman: Engine, tell: Say) -> Iterator[None]:
     """Podman's stand-in for the Docker engine, which compose talks to."""
     if _socket().exists():
-        _call(as_root(["rm", str(_socket())]))
+        call(as_root(["rm", str(_socket())]))
     command = ["env", *(f"{name}={value}" for name, value in podman.environment.items())]
     command += ["podman", "system", "service", "--time=0", f"unix://{_socket()}"]
     with (CACHE / "service.log").open("wb") as log:
@@ -189,33 +170,8 @@ def _podman_service(podman: Engine, tell: Say) -> Iterator[None]:
             time.sleep(0.1)
         yield
     finally:
-        _call(as_root(["kill", str(service.pid)]))
+        call(as_root(["kill", str(service.pid)]))
         service.wait(STOP_SECONDS)
-
-
-def _make_base_image(engine: Engine, image: str, suite: str) -> None:
-    """As small as the registry's own: no documentation, no translations."""
-    archive = CACHE / f"{suite}.tar"
-    (CACHE / "apt.conf").write_text(_apt_options())
-    command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--include=ca-certificates"]
-    command += [f"--aptopt={CACHE / 'apt.conf'}"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
-    changes = []
-    if HOST_CERTIFICATES.exists():
-        # What this machine trusts, a company's proxy for one, under a name that no package writes to.
-        command += [f"--customize-hook=copy-in {HOST_CERTIFICATES} /etc/ssl"]
-        trusted = f"/etc/ssl/{HOST_CERTIFICATES.name}"
-        changes = [f"--change=ENV PIP_CERT={trusted} SSL_CERT_FILE={trusted}"]
-    command += [suite, str(archive), find_mirror(Path("/etc/apt")).source_line(suite)]
-    _call(as_root(command))
-    engine.run("import", *changes, str(archive), image)
-    _call(as_root(["rm", str(archive)]))
-
-
-def _apt_options() -> str:
-    # A proxy this machine needs is needed in the image too; a mirror frozen at a date is welcome, however old it is.
-    own = _call(["apt-config", "dump", "Acquire::http", "Acquire::https"]).stdout.decode()
-    return own + 'Acquire::Check-Valid-Until "false";\n'
 
 
 def _succeeds(command: list[str], seconds: float | None = None) -> bool:
@@ -225,18 +181,14 @@ def _succeeds(command: list[str], seconds: float | None = None) -> bool:
         return False
 
 
-def _call(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+def call(command: list[str]) -> subprocess.CompletedProcess[bytes]:
     """Run a command, its messages going to the log; raises TrialError with its last words."""
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    # Settings are many, and some are passwords.
+    shown = " ".join(word for word in command if not re.match(r"[A-Z_]+=", word))
     with LOG.open("ab") as log:
-        log.write(json.dumps(_without_settings(command)).encode() + b"\n" + done.stderr + b"\n")
+        log.write(f"$ {shown}\n".encode() + (done.stdout if done.returncode else b"") + done.stderr)
     if done.returncode:
-        # Docker's builder and compose say on standard output what went wrong in a step.
         said = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-15:])
-        raise TrialError(f"'{' '.join(_without_settings(command))}' failed ({LOG}):\n{said}")
+        raise TrialError(f"'{shown}' failed ({LOG}):\n{said}")
     return done
-
-
-def _without_settings(command: list[str]) -> list[str]:
-    # They are long, and hold passwords.
-    return [word for word in command if "=" not in word or word.startswith("-") or os.sep in word.split("=")[0]]

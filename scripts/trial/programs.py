@@ -121,9 +121,13 @@ class Programs:
                 await program.stop()
 
     def health(self) -> dict[str, Any]:
-        """What the engine says of itself."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as reply:
-            found: dict[str, Any] = json.load(reply)
+        """What the engine says of itself, well or not."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as reply:
+                body = reply.read()
+        except urllib.error.HTTPError as unwell:
+            body = unwell.read()
+        found: dict[str, Any] = json.loads(body)
         return found
 
     def calls(self) -> list[Path]:

@@ -92,7 +92,7 @@ async def test_a_conversation_is_held_measured_and_recorded(
             for speaker in ("caller", "agent")}  # fmt: skip
     assert said["caller"] == [line.text for line in lines]
     assert said["agent"][0].startswith(GREETING)
-    assert "nine in the morning" in said["agent"][1]
+    assert "nine to six" in said["agent"][1]
     interrupted = next(turn for turn in measured.transcript if turn["cut"])
     assert str(interrupted["text"]).startswith("We offer quite a lot.")
     assert "free class" not in str(interrupted["text"]), "what was not heard is on record"

@@ -33,8 +33,17 @@ def test_its_own_phrases_are_heard_and_other_speech_is_not(sphinx: GrammarSphinx
     print(f"{len(heard)} said: {len(mistaken)} mistaken, {len(rejected)} rejected {rejected}")
     print(f"{len(FOREIGN) * len(VOICES)} foreign: {len(accepted)} accepted {accepted}")
     assert not mistaken
-    assert len(rejected) <= 3
-    assert len(accepted) <= 3
+    assert not rejected
+    assert not accepted
+
+
+def test_few_phrases_do_not_attract_other_speech(sphinx: GrammarSphinx) -> None:
+    few = one_intent("a pepperoni pizza please", "goodbye", "talk to a human")
+    accepted = [(v, t) for v in VOICES for t in FOREIGN if sphinx.transcribe(few, caller(t, v)).text]
+    print(f"{len(FOREIGN) * len(VOICES)} foreign: {len(accepted)} accepted {accepted}")
+    assert not accepted
+    for text in ("a pepperoni pizza please", "goodbye", "talk to a human"):
+        assert [sphinx.transcribe(few, caller(text, voice)).text for voice in VOICES] == [text] * 3
 
 
 @pytest.mark.parametrize("voice", ["rms", "awb"])
@@ -81,5 +90,5 @@ def test_an_agent_without_intents_understands_nothing(sphinx: GrammarSphinx) -> 
 def test_dictation_needs_no_phrases() -> None:
     sphinx = DictationSphinx()
     heard = sphinx.transcribe(read_agent({"name": "x"}), caller("what are your opening hours", "rms"))
-    assert "opening hours" in heard.text
+    assert "what are your opening" in heard.text
     assert 0 <= heard.confidence <= 1

@@ -1,0 +1,166 @@
+"""`make test-containers`: images built, the compose file brought up, a call, the engine restarted, another call."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+
+from scripts.trial import conversation, report
+from scripts.trial.base_images import provide_base_images
+from scripts.trial.composed import SERVICES, Composed, composed
+from scripts.trial.container_engine import CACHE, Engine, container_engine
+from scripts.trial.demo import EXTENSION, HANGUP_SECONDS, SCRIPT, WORST_GAP_MS, line_of
+from scripts.trial.phone import BaresipPhone
+from scripts.trial.plan import Ports, plan
+from scripts.trial.programs import free_port
+from scripts.trial.report import Report
+from scripts.trial.rootfs import TrialError
+from scripts.trial.wire import RtpCapture
+
+AGAIN = ("what are your opening hours", "no that's all goodbye")
+"""What the second caller says."""
+
+CALLER_VOICE = "rms"
+RECORDED_SECONDS = 10.0
+FOLDER = CACHE / "last"
+"""What a run leaves behind: recordings, packets and the containers' logs."""
+
+
+class Proof:
+    """Prints each step with its seconds and each finding with a mark, and remembers whether all were good."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.good = True
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        self.console.print(f"[bold]==>[/] {title}")
+        began = monotonic()
+        yield
+        self.tell(f"{monotonic() - began:.1f} s")
+
+    def tell(self, line: str) -> None:
+        self.console.print(f"    {line.strip()}", style="dim", soft_wrap=True, markup=False, highlight=False)
+
+    def fail(self, why: str) -> None:
+        self.console.print(f"test-containers: {why}", style="red", soft_wrap=True, markup=False, highlight=False)
+        self.good = False
+
+    def check(self, what: str, good: bool) -> None:
+        self.console.print(f"  {'[green]✓[/]' if good else '[bold red]✗[/]'} {what}")
+        self.good &= good
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all of it worked. 1: something did not."""
+    argparse.ArgumentParser(prog="make test-containers", description=__doc__).parse_args(arguments)
+    proof = Proof(Console())
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    began = monotonic()
+    try:
+        with container_engine(proof.tell) as engine:
+            _prove(engine, proof)
+    except (TrialError, TimeoutError) as error:
+        proof.fail(str(error))
+    proof.tell(f"{monotonic() - began:.0f} s in all; recordings, packets and logs: {FOLDER}")
+    return 0 if proof.good else 1
+
+
+def _prove(engine: Engine, proof: Proof) -> None:
+    with proof.step(f"base images for {engine.name}"):
+        provide_base_images(engine, proof.tell)
+    system = composed(engine, plan("containers", Ports(sip=free_port(), http=free_port())))
+    with proof.step("images built"):
+        system.compose("build")
+    try:
+        with proof.step("up, and all healthy"):
+            system.up()
+        _look(system, proof)
+        _talk(system, proof)
+    finally:
+        with proof.step("all taken down"):
+            _keep_logs(system)
+            system.down()
+
+
+def _look(system: Composed, proof: Proof) -> None:
+    for service in SERVICES:
+        proof.tell(f"{service}: image of {system.image_megabytes(service):.0f} MB")
+        user, attempt = system.shell(service, "id -u; touch /opt/offhook/x 2>&1 >/dev/null | tail -n 1").split("\n", 1)
+        proof.check(
+            f"{service} runs as user {user}, on a read-only file system",
+            user != "0" and "Read-only file system" in attempt,
+        )
+    kind = system.shell("ai-engine", "stat -f -c %T /mnt/asterisk_media; echo shared > /mnt/asterisk_media/x").strip()
+    seen = system.shell("asterisk", "cat /mnt/asterisk_media/x; rm /mnt/asterisk_media/x").strip()
+    proof.check(f"engine and Asterisk share the media directory, on {kind}", (kind, seen) == ("tmpfs", "shared"))
+
+
+def _talk(system: Composed, proof: Proof) -> None:
+    with proof.step("the demo call"):
+        _judge(asyncio.run(_call(system, SCRIPT, 1)), SCRIPT, proof)
+    with proof.step("ai-engine restarted, and healthy again"):
+        system.restart("ai-engine")
+    with proof.step("the next call"):
+        _judge(asyncio.run(_call(system, AGAIN, 2)), AGAIN, proof)
+    for service in SERVICES:
+        proof.check(f"{service}: its health check is content", system.is_healthy(service))
+    proof.check("no channel is left in Asterisk", system.trial.ari("GET", "/channels") == [])
+
+
+async def _call(system: Composed, script: Sequence[str], number: int) -> Report:
+    """Place the ``number``-th call since the system came up, and measure it."""
+    folder = FOLDER / f"call-{number}"
+    lines = [line_of(text, CALLER_VOICE) for text in script]
+    folder.mkdir()
+    async with (
+        RtpCapture(system.trial.rtp_ports, folder / "call.pcap") as wire,
+        BaresipPhone(system.trial, folder / "phone") as phone,
+    ):
+        await phone.dial(EXTENSION)
+        await phone.wait_for("CALL_ESTABLISHED")
+        await conversation.hold(phone, wire, lines)
+        await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
+        heard = phone.recordings().heard
+    recorded = await _recorded(system, folder, number)
+    agent, caller = wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets
+    return report.read(recorded, agent, caller, heard)
+
+
+async def _recorded(system: Composed, folder: Path, calls: int) -> Path:
+    """The newest call's folder, once the recorder has finished so many."""
+    deadline = monotonic() + RECORDED_SECONDS
+    while monotonic() < deadline:
+        if len(done := system.calls(folder)) == calls:
+            return done[-1]
+        await asyncio.sleep(0.3)
+    raise TrialError(f"the engine did not record the call; its last words:\n{system.logs('ai-engine')[-2000:]}")
+
+
+def _judge(measured: Report, script: Sequence[str], proof: Proof) -> None:
+    report.show(measured, proof.console)
+    understood = [turn["text"] for turn in measured.transcript if turn["speaker"] == "caller" and turn["text"]]
+    interruptions = sum(text.startswith("!") for text in script)
+    proof.check(
+        f"{len(script)} turns understood and answered, {interruptions} of them an interruption",
+        len(understood) == len(script) <= len(measured.answers()) and len(measured.barge_ins()) == interruptions,
+    )
+    proof.check("the agent said goodbye and hung up", measured.reason == "agent_hung_up")
+    proof.check(f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone", 0 < measured.worst_gap_ms <= WORST_GAP_MS)
+
+
+def _keep_logs(system: Composed) -> None:
+    for service in SERVICES:
+        (FOLDER / f"{service}.log").write_text(system.logs(service))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

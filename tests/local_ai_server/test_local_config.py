@@ -1,0 +1,42 @@
+"""Settings: flags over environment over defaults, and refusals by name."""
+
+import pytest
+
+from local_ai_server.config import Settings, default_workers, read_settings
+from local_ai_server.errors import SettingsError
+
+
+def test_defaults() -> None:
+    assert read_settings([], {}) == Settings(workers=default_workers())
+    assert default_workers() >= 2
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    environment = {"LOCAL_AI_PORT": "9000", "LOCAL_AI_WORKERS": "3", "LOCAL_AI_HOST": ""}
+    settings = read_settings(["--port", "0"], environment)
+    assert (settings.port, settings.workers, settings.host) == (0, 3, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "complaint"),
+    [
+        (["--port", "70000"], {}, "--port must be a whole number from 0 to 65535, not '70000'"),
+        ([], {"LOCAL_AI_WORKERS": "many"}, "LOCAL_AI_WORKERS must be a whole number"),
+        (["--max-sessions", "0"], {}, "--max-sessions must be"),
+        (["--stt", "vosk"], {}, "no backend 'vosk'; known are pocketsphinx, pocketsphinx-lm"),
+        ([], {"LOCAL_AI_LLM": "gpt"}, "LOCAL_AI_LLM: there is no backend 'gpt'; known are intents"),
+        ([], {"LOCAL_AI_TTS": "piper"}, "known are flite, espeak"),
+    ],
+)
+def test_refusals(arguments: list[str], environment: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read_settings(arguments, environment)
+    assert complaint in str(refusal.value)
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--help"], {})
+    shown = capsys.readouterr().out
+    assert "LOCAL_AI_STT" in shown
+    assert "pocketsphinx-lm" in shown

@@ -1,0 +1,136 @@
+"""The wire: the shared captures both ways, refusals, and any text at all."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_ai_server import protocol
+from local_ai_server.agent import Agent, read_agent
+from local_ai_server.errors import ProtocolError
+
+CAPTURES = Path(__file__).parents[1] / "captures" / "local_ai"
+
+
+def captured(side: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((CAPTURES / side / f"{name}.json").read_text())
+    return found
+
+
+def test_there_is_a_capture_of_every_message() -> None:
+    assert {path.stem for path in CAPTURES.glob("client/*.json")} == set(protocol.CLIENT_TYPES)
+    assert {path.stem for path in CAPTURES.glob("server/*.json")} == set(protocol.SERVER_TYPES)
+
+
+@pytest.mark.parametrize("name", sorted(protocol.CLIENT_TYPES))
+def test_client_captures(name: str) -> None:
+    wire = captured("client", name)
+    message = protocol.decode_client(json.dumps(wire))
+    assert type(message) is protocol.CLIENT_TYPES[name]
+    for each in fields(message):
+        value = getattr(message, each.name)
+        if isinstance(value, Agent):
+            value, wire["agent"] = value, read_agent(wire["agent"])
+        assert value == wire[each.name] or [list(entry) for entry in value] == wire[each.name]
+
+
+@pytest.mark.parametrize("name", sorted(protocol.SERVER_TYPES))
+def test_server_captures(name: str) -> None:
+    wire = captured("server", name)
+    given = {key: value for key, value in wire.items() if key != "type"}
+    if "backends" in given:
+        given["backends"] = protocol.Backends(**given["backends"])
+    message = protocol.SERVER_TYPES[name](**given)
+    assert json.loads(protocol.encode(message)) == wire
+
+
+def test_sound_capture() -> None:
+    frame = (CAPTURES / "server" / "sound.bin").read_bytes()
+    assert protocol.unpack_sound(frame) == (2, b"\x00\x00\xff\x7f\x00\x80")
+    assert protocol.pack_sound(2, b"\x00\x00\xff\x7f\x00\x80") == frame
+
+
+AGENT = {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "must be JSON"),
+        ("{", "must be JSON"),
+        ("[" * 100_000, "must be JSON"),
+        ("[]", "JSON object"),
+        ("{}", "unknown message type 'None'"),
+        ('{"type": "fly"}', "unknown message type 'fly'"),
+        ('{"type": ["start"]}', "unknown message type"),
+        ('{"type": "greet", "loud": true}', "'greet' has the unknown field 'loud'"),
+        ('{"type": "turn_begin"}', "'turn_begin' lacks the field 'turn'"),
+        ('{"type": "turn_begin", "turn": "1"}', "turn must be a whole number"),
+        ('{"type": "turn_begin", "turn": true}', "turn must be a whole number"),
+        ('{"type": "turn_begin", "turn": -1}', "turn must be a whole number"),
+        ('{"type": "turn_begin", "turn": 1.5}', "turn must be a whole number"),
+        ('{"type": "cancel", "reply": 1, "heard_ms": -1}', "heard_ms must be a number"),
+        ('{"type": "cancel", "reply": 1, "heard_ms": NaN}', "heard_ms must be a number"),
+        ('{"type": "cancel", "reply": 1, "heard_ms": Infinity}', "heard_ms must be a number"),
+        ('{"type": "digit", "digit": "12"}', "digit must be one of"),
+        ('{"type": "digit", "digit": ""}', "digit must be one of"),
+        ('{"type": "say", "text": null}', "text must be text"),
+        ('{"type": "tool_result", "id": "1", "result": []}', "result must be an object"),
+        (json.dumps({"type": "start", "protocol": 2, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
+        (json.dumps({"type": "start", "protocol": True, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
+        (json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": {}}), "agent.name is missing"),
+        (json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": AGENT, "history": [["a"]]}), "history"),
+    ],
+)
+def test_refusals_say_why(text: str, complaint: str) -> None:
+    with pytest.raises(ProtocolError) as refusal:
+        protocol.decode_client(text)
+    assert complaint in str(refusal.value)
+
+
+@pytest.mark.parametrize("frame", [b"\0", bytes(65537), bytes(65538)])
+def test_bad_sound_from_a_client(frame: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.check_sound(frame)
+
+
+@pytest.mark.parametrize("frame", [b"", b"\0\0\0", b"\0\0\0\1\0"])
+def test_bad_sound_from_a_server(frame: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.unpack_sound(frame)
+
+
+@given(st.integers(0, 2**32 - 1), st.binary(max_size=700))
+def test_sound_round_trip(reply: int, pcm: bytes) -> None:
+    pcm += bytes(len(pcm) % 2)
+    assert protocol.unpack_sound(protocol.pack_sound(reply, pcm)) == (reply, pcm)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["turn", "text", "reply", "heard_ms", "digit", "id", "result", "protocol", "call_id", "agent", "history"]
+)
+
+
+@given(st.sampled_from(sorted(protocol.CLIENT_TYPES)), st.dictionaries(FIELDS, JSON, max_size=4))
+def test_any_fields_are_a_message_or_a_protocol_error(name: str, given: dict[str, Any]) -> None:
+    try:
+        message = protocol.decode_client(json.dumps({**given, "type": name}))
+    except ProtocolError as error:
+        assert str(error)
+    else:
+        assert type(message) is protocol.CLIENT_TYPES[name]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_protocol_error(text: str) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.decode_client(text)
