@@ -20,6 +20,9 @@ with suppress(ImportError):  # not built for every platform
 
     new_event_loop = uvloop.new_event_loop
 
+_NICENESS = -10
+"""Before ordinary programs, where we may (root, or CAP_SYS_NICE)."""
+
 _DEFAULT_CONFIG = Path("config/ai-agent.yaml")
 
 
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(config: EngineConfig) -> int:
+    with suppress(PermissionError):  # a frame is due every 20 ms, whatever else this machine does
+        os.nice(_NICENESS)
     pipe = start_logging(config.logging.level, config.logging.format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ai_engine.audio.format import FRAME_MS, AudioFormat
 from ai_engine.audio.framing import Framer
+from ai_engine.audio.resample import Resampler
 
 _FADE_MS = 5.0
 """Long enough to hear no click when a reply is cut, short enough to hear no word."""
@@ -23,6 +24,9 @@ class Cut:
 
 class Playout:
     """Replies wait in the order they were begun; ``pull`` is called every 20 ms and is the only clock.
+
+    A reply waits in the format it comes in and is converted frame by frame as it is fetched: however fast a provider
+    delivers, every tick costs the same, and sound that is never heard costs nothing.
 
     ``on_started(reply)`` is called as the first frame of a reply is fetched, ``on_drained(reply)`` at the pull
     after its last frame, when that frame has had its 20 ms. Both are called inside ``pull`` and may use the playout.
@@ -60,12 +64,15 @@ class Playout:
         """How much agent audio waits, over all replies."""
         return sum(reply.queued_ms for reply in self._replies)
 
-    def begin(self, reply: int) -> bool:
-        """Announce a reply. False if its id is not greater than that of every reply before it: it comes too late."""
+    def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
+        """Announce a reply whose audio comes in ``source`` (else in the line's own format).
+
+        False if its id is not greater than that of every reply before it: it comes too late.
+        """
         if self._highest is not None and reply <= self._highest:
             return False
         self._highest = reply
-        self._replies.append(_Reply(reply, self._format))
+        self._replies.append(_Reply(reply, source or self._format, self._format))
         return True
 
     def push(self, reply: int, pcm: bytes) -> bool:
@@ -135,15 +142,17 @@ class Playout:
 class _Reply:
     """One stretch of agent speech in the queue."""
 
-    __slots__ = ("_audio_bytes", "_format", "_framer", "_taken", "finished", "frames", "id", "started")
+    __slots__ = ("_audio_bytes", "_format", "_framer", "_resampler", "_taken", "finished", "frames", "id", "started")
 
-    def __init__(self, id: int, format: AudioFormat) -> None:
+    def __init__(self, id: int, source: AudioFormat, line: AudioFormat) -> None:
         self.id = id
         self.frames: deque[bytes] = deque()
+        """In the format of the source."""
         self.started = False
         self.finished = False
-        self._format = format
-        self._framer = Framer(format)
+        self._format = source
+        self._framer = Framer(source)
+        self._resampler = Resampler(source, line)
         self._audio_bytes = 0
         self._taken = 0
 
@@ -168,11 +177,12 @@ class _Reply:
 
     def take(self) -> bytes:
         self._taken += 1
-        return self.frames.popleft()
+        return self._resampler.process(self.frames.popleft())
 
     def upcoming(self) -> bytes | None:
-        """What would have been heard next."""
-        return self.frames[0] if self.frames else self._framer.flush()
+        """What would have been heard next, and now never will."""
+        frame = self.frames[0] if self.frames else self._framer.flush()
+        return None if frame is None else self._resampler.process(frame)
 
 
 def _nobody_asks(reply: int) -> None:

@@ -11,7 +11,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from ai_engine.audio.format import FRAME_MS, SLIN16, AudioFormat
+from ai_engine.audio.format import SLIN16, AudioFormat
 from ai_engine.audio.preroll import PreRoll
 from ai_engine.call.events import (
     CallerSaid,
@@ -32,7 +32,10 @@ log = structlog.get_logger(__name__)
 
 _PROTOCOL = 1
 _HEADER = 4  # bytes of reply id before the PCM of a binary frame
-_MOST_WAITING = 20_000 // FRAME_MS
+_PARCEL_MS = 100
+"""Sound sent in one message: a fifth of the work, and no later, since the turn's end sends what is left."""
+
+_MOST_WAITING = 20_000 // _PARCEL_MS
 """Messages that may wait for a slow server (20 s of voice); beyond that it counts as lost."""
 
 
@@ -62,6 +65,7 @@ class LocalAgent:
         self._preroll = PreRoll(SLIN16, settings.preroll_ms)
         self._turn = 0
         self._listening = False
+        self._parcel = bytearray()
         self._refused: set[int] = set()
         self._overflowed = False
         self._awaited: set[Stage] = set()
@@ -95,22 +99,25 @@ class LocalAgent:
         self._post({"type": "greet"})
 
     def hear(self, pcm: bytes) -> None:
-        if self._listening:
-            self._put(pcm)
-        else:
+        if not self._listening:
             self._preroll.push(pcm)
+            return
+        self._parcel += pcm
+        if len(self._parcel) >= self.input_format.byte_count(_PARCEL_MS):
+            self._send_parcel()
 
     def caller_spoke(self) -> None:
         self._turn += 1
         self._listening = True
         self._post({"type": "turn_begin", "turn": self._turn})
-        for frame in self._preroll.take():
-            self._put(frame)
+        self._parcel = bytearray().join(self._preroll.take())
+        self._send_parcel()
 
     def caller_paused(self) -> None:
         if not self._listening:
             return
         self._listening = False
+        self._send_parcel()
         self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
         self._post({"type": "turn_end", "turn": self._turn})
 
@@ -136,6 +143,8 @@ class LocalAgent:
             async for message in self._socket:
                 for event in self._understand(message):
                     yield event
+                # A whole reply may be waiting in the socket: between two pieces of it other calls have their turn.
+                await asyncio.sleep(0)
                 if self._overflowed:
                     raise ProviderError("local AI server does not take the caller's voice any more")
         except ConnectionClosed as error:
@@ -212,6 +221,11 @@ class LocalAgent:
             return []
         self._awaited.discard(stage)
         return [StageReached(stage)]
+
+    def _send_parcel(self) -> None:
+        if self._parcel:
+            self._put(bytes(self._parcel))
+            self._parcel.clear()
 
     # -- the way out -----------------------------------------------------------------------------------------
 

@@ -54,7 +54,6 @@ class VoiceLine:
         self._ticks_without_frame = 0
         self._agent: Agent | None = None
         self._to_agent: Resampler | None = None
-        self._from_agent: dict[ReplyId, Resampler] = {}
 
     # -- the transport's side ------------------------------------------------------------------------------
 
@@ -93,27 +92,19 @@ class VoiceLine:
 
     def begin(self, reply: ReplyId, format: AudioFormat) -> bool:
         """Open a reply whose audio comes in ``format``; False when its id was stopped before."""
-        if not self._playout.begin(reply):
-            return False
-        self._from_agent[reply] = Resampler(format, self._format)
-        return True
+        return self._playout.begin(reply, format)
 
     def play(self, reply: ReplyId, pcm: bytes) -> bool:
         """Queue audio of an open reply; False when it is refused."""
-        resampler = self._from_agent.get(reply)
-        return resampler is not None and self._playout.push(reply, resampler.process(pcm))
+        return self._playout.push(reply, pcm)
 
     def finish(self, reply: ReplyId) -> None:
         """All audio of the reply is queued."""
-        if (resampler := self._from_agent.pop(reply, None)) is not None:
-            self._playout.push(reply, resampler.flush())
-            self._playout.finish(reply)
+        self._playout.finish(reply)
 
     def stop(self) -> tuple[ReplyCut, ...]:
         """Silence the line at once; one event per reply that was cut."""
-        cuts = tuple(ReplyCut(ReplyId(cut.reply), cut.heard_ms) for cut in self._playout.stop())
-        self._from_agent.clear()
-        return cuts
+        return tuple(ReplyCut(ReplyId(cut.reply), cut.heard_ms) for cut in self._playout.stop())
 
     @property
     def idle(self) -> bool:

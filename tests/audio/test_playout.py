@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_engine.audio.format import SLIN8
+from ai_engine.audio.format import SLIN8, SLIN16
 from ai_engine.audio.playout import Cut, Playout
 
 LOUD = np.full(160, 10000, dtype="<i2").tobytes()
@@ -240,3 +240,17 @@ def test_the_news_may_begin_the_next_reply() -> None:
     playout.finish(1)
     assert playout.pull() == frame(1)
     assert playout.pull() == frame(2)
+
+
+def test_a_reply_is_converted_as_it_is_fetched_and_heard_in_its_own_time() -> None:
+    playout = Playout(SLIN8)
+    tone = np.sin(np.arange(16000) * 2 * np.pi * 1000 / 16000) * 8000
+    assert playout.begin(1, SLIN16)
+    playout.push(1, tone.astype("<i2").tobytes())
+    assert playout.queued_ms == 1000
+    frames = [playout.pull() for _ in range(25)]
+    assert all(frame is not None and len(frame) == SLIN8.frame_bytes for frame in frames)
+    heard = np.frombuffer(b"".join(frame or b"" for frame in frames), "<i2")[200:]
+    level = np.sqrt(np.mean(heard.astype(float) ** 2))
+    assert level == pytest.approx(8000 / np.sqrt(2), rel=0.02)
+    assert playout.stop() == (Cut(1, 500.0),)

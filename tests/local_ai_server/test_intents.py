@@ -24,7 +24,7 @@ def test_its_own_phrases(text: str, intent: str) -> None:
         ("could you tell me your opening hours please", "hours"),
         ("is it open on Sunday", "day"),
         ("I want to speak to a real person!", "human"),
-        ("what's the address", "address"),
+        ("what is the address", "address"),
         ("ok goodbye", "goodbye"),
     ],
 )

@@ -1,0 +1,438 @@
+"""The whole server over a real WebSocket on loopback."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from local_ai_server import protocol
+from local_ai_server.config import Settings
+from local_ai_server.llm.intents import Intents
+from local_ai_server.server import LocalAIServer
+from local_ai_server.workers import WorkerPool
+from tests.local_ai_server.demo_agent import AGENT
+from tests.local_ai_server.phone_speech import caller
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LONG = "This sentence is spoken again and again, and nobody knows when it will end. " * 60
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[WorkerPool]:
+    pool = await WorkerPool(2, "pocketsphinx", "flite").__aenter__()
+    yield pool
+    await pool.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def serving(pool: WorkerPool, **settings: Any) -> AsyncIterator[tuple[LocalAIServer, str]]:
+    server = LocalAIServer(Settings(port=0, **settings), pool, Intents())
+    async with server.listening() as listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield server, f"127.0.0.1:{port}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def address(pool: WorkerPool) -> AsyncIterator[str]:
+    async with serving(pool) as (_, address):
+        yield address
+
+
+class Client:
+    """What an engine would be."""
+
+    def __init__(self, wire: ClientConnection) -> None:
+        self.wire = wire
+
+    async def send(self, type: str, **fields: Any) -> None:
+        await self.wire.send(json.dumps({"type": type, **fields}))
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            data = await self.wire.recv()
+        if isinstance(data, str):
+            return dict(json.loads(data))
+        reply, pcm = protocol.unpack_sound(data)
+        return {"type": "sound", "reply": reply, "pcm": pcm}
+
+    async def until(self, type: str) -> list[dict[str, Any]]:
+        messages = [await self.next()]
+        while messages[-1]["type"] != type:
+            messages.append(await self.next())
+        return messages
+
+    async def turn(self, number: int, text: str, voice: str = "rms") -> None:
+        await self.send("turn_begin", turn=number)
+        pcm = caller(text, voice)
+        for at in range(0, len(pcm), 640):
+            await self.wire.send(pcm[at : at + 640])
+        await self.send("turn_end", turn=number)
+
+    async def closed(self) -> int:
+        async with asyncio.timeout(10):
+            await self.wire.wait_closed()
+        return self.wire.close_code or 0
+
+
+@asynccontextmanager
+async def calling(address: str, **agent: Any) -> AsyncIterator[Client]:
+    async with connect(f"ws://{address}/v1", compression=None, max_size=None) as wire:
+        client = Client(wire)
+        await client.send("start", protocol=1, call_id="test", agent={**AGENT, **agent}, history=[])
+        ready = await client.next()
+        assert ready["type"] == "ready", ready
+        yield client
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    """Types in order, repetitions once."""
+    types = [message["type"] for message in messages]
+    return [each for i, each in enumerate(types) if i == 0 or types[i - 1] != each]
+
+
+def words(messages: list[dict[str, Any]], type: str) -> str:
+    return ("" if type == "token" else " ").join(message["text"] for message in messages if message["type"] == type)
+
+
+def seconds(messages: list[dict[str, Any]]) -> float:
+    return sum(len(message["pcm"]) for message in messages if message["type"] == "sound") / 32000
+
+
+async def test_ready_says_rates_and_backends(address: str) -> None:
+    async with connect(f"ws://{address}/v1") as wire:
+        client = Client(wire)
+        await client.send("start", protocol=1, call_id="c", agent={**AGENT, "language": "de-DE"}, history=[])
+        assert await client.next() == {
+            "type": "ready",
+            "protocol": 1,
+            "input_rate": 16000,
+            "output_rate": 22050,
+            "backends": {"stt": "pocketsphinx", "llm": "intents", "tts": "flite"},
+        }
+
+
+async def test_greeting(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("greet")
+        said = await client.until("reply_end")
+    assert said[0] == {"type": "reply", "reply": 1, "turn": None}
+    assert words(said, "token") == words(said, "clause") == AGENT["greeting"]
+    assert kinds(said)[-1] == "reply_end"
+    assert 2 < seconds(said) < 8
+
+
+async def test_a_turn_from_speech_to_speech(address: str) -> None:
+    async with calling(address) as client:
+        await client.turn(1, "what are your opening hours")
+        said = [m for m in await client.until("reply_end") if m["type"] != "partial"]
+    assert said[0]["type"] == "final"
+    assert said[0]["text"] == "what are your opening hours"
+    assert 0.5 <= said[0]["confidence"] <= 1
+    assert said[1] == {"type": "reply", "reply": 1, "turn": 1}
+    assert {m["reply"] for m in said[1:]} == {1}
+    assert words(said, "clause") == AGENT["intents"]["hours"]["answer"]
+    order = kinds(said)
+    assert order[2] == "token"
+    assert order.index("clause") < order.index("sound")
+    assert said[-1] == {"type": "reply_end", "reply": 1, "cancelled": False}
+
+
+async def test_partials_come_while_the_turn_is_open(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("turn_begin", turn=1)
+        pcm = caller("tell me about your services", "rms")
+        await client.wire.send(pcm[: 64 * 1024 - 2])
+        partial = await client.next()
+        assert partial["type"] == "partial"
+        assert partial["turn"] == 1
+        await client.send("turn_drop", turn=1)
+
+
+async def test_goodbye_asks_for_the_hangup_after_its_sound(address: str) -> None:
+    async with calling(address) as client:
+        await client.turn(1, "no that's all goodbye", "awb")
+        said = await client.until("reply_end")
+        await client.send("tool_result", id="tool-1", result={"status": "ok"})
+        await client.send("status")
+        assert (await client.next())["type"] == "status"
+    assert kinds(said)[-3:] == ["sound", "tool", "reply_end"]
+    assert said[-2] == {"type": "tool", "id": "tool-1", "name": "hangup", "arguments": {}}
+
+
+async def test_not_understood_three_times_asks_for_a_human(address: str) -> None:
+    async with calling(address) as client:
+        for turn in (1, 2, 3):
+            await client.turn(turn, "my dog ate the homework again")
+            said = await client.until("reply_end")
+            assert next(m for m in said if m["type"] == "final")["text"] == ""
+            assert words(said, "clause") == AGENT["fallback"]
+            assert ("tool" in kinds(said)) is (turn == 3)
+    assert said[-2]["name"] == "transfer"
+
+
+async def test_understanding_forgives_earlier_trouble(address: str) -> None:
+    async with calling(address, fallback_limit=2) as client:
+        for turn, text in enumerate(["banana", "when are you open", "banana"], 1):
+            await client.send("text", turn=turn, text=text)
+            said = await client.until("reply_end")
+    assert "tool" not in kinds(said)
+
+
+async def test_typed_spoken_and_prompted_lines(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("text", turn=4, text="Are you open on Saturday?")
+        answer = await client.until("reply_end")
+        await client.send("say", text="Please hold the line.")
+        line = await client.until("reply_end")
+        await client.send("nudge")
+        nudge = await client.until("reply_end")
+        await client.send("digit", digit="5")
+    assert answer[0] == {"type": "reply", "reply": 1, "turn": 4}
+    assert words(answer, "clause") == "On saturday we are open from nine to five."
+    assert words(line, "clause") == "Please hold the line."
+    assert words(nudge, "clause") == AGENT["nudge"]
+
+
+async def test_cancel_stops_at_once_and_only_the_end_follows(address: str) -> None:
+    async with calling(address, greeting=LONG) as client:
+        await client.send("greet")
+        await client.until("sound")
+        await client.send("cancel", reply=1, heard_ms=100)
+        rest = await client.until("reply_end")
+        assert rest[-1] == {"type": "reply_end", "reply": 1, "cancelled": True}
+        assert seconds(rest) < 60  # of some 250 s: what was under way when the cancel arrived
+        await client.send("cancel", reply=1, heard_ms=100)
+        await client.send("say", text="Yes?")
+        after = await client.until("reply_end")
+    assert {m["reply"] for m in after} == {2}
+    assert words(after, "clause") == "Yes?"
+
+
+async def test_a_second_turn_is_answered_after_the_first(address: str) -> None:
+    async with calling(address) as client:
+        await client.turn(1, "when are you open")
+        await client.turn(2, "where are you")
+        first, second = await client.until("reply_end"), await client.until("reply_end")
+    assert {m["reply"] for m in first if "reply" in m} == {1}
+    assert {m["reply"] for m in second if "reply" in m} == {2}
+    assert words(second, "clause") == AGENT["intents"]["address"]["answer"]
+
+
+async def test_a_dropped_turn_is_not_answered(address: str) -> None:
+    async with calling(address) as client:
+        await client.turn(1, "when are you open")
+        await client.send("turn_drop", turn=1)
+        await client.send("turn_begin", turn=2)
+        await client.wire.send(bytes(640))
+        await client.send("turn_drop", turn=2)
+        await client.send("text", turn=3, text="where are you")
+        said = await client.until("reply_end")
+    assert [m["turn"] for m in said if m["type"] == "reply"] == [3]
+
+
+async def test_an_empty_turn_is_speech_not_understood(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("turn_begin", turn=1)
+        await client.send("turn_end", turn=1)
+        said = await client.until("reply_end")
+    assert said[0] == {"type": "final", "turn": 1, "text": "", "confidence": 0.0}
+
+
+async def test_an_endless_turn_ends_by_itself(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("turn_begin", turn=1)
+        for _ in range(protocol.MAX_TURN_BYTES // 65536):
+            await client.wire.send(bytes(65536))
+        said = await client.until("reply_end")
+    assert "final" in kinds(said)
+
+
+async def test_sound_outside_a_turn_is_counted(pool: WorkerPool) -> None:
+    async with serving(pool) as (server, address):
+        async with calling(address) as client:
+            await client.wire.send(bytes(640))
+            await client.send("status")
+            assert (await client.next())["sessions"] == 1
+        async with asyncio.timeout(5):
+            while server.counts["sound_dropped"] != 1:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "hello",
+        '{"type": "fly"}',
+        '{"type": "greet", "loud": true}',
+        '{"type": "turn_begin", "turn": "1"}',
+        b"\0",
+        bytes(65538),
+        '{"type": "start", "protocol": 1, "call_id": "again", "agent": {"name": "x"}}',
+    ],
+)
+async def test_malformed_messages_are_shut_out(pool: WorkerPool, data: str | bytes) -> None:
+    async with serving(pool) as (server, address), calling(address) as client:
+        await client.wire.send(data)
+        error = await client.next()
+        assert (error["type"], error["code"], error["fatal"]) == ("error", "bad_message", True)
+        assert await client.closed() == 1008
+        assert server.counts["bad_message"] == 1
+
+
+async def test_an_oversized_frame_is_shut_out(pool: WorkerPool) -> None:
+    async with serving(pool) as (server, address), calling(address) as client:
+        with pytest.raises(ConnectionClosed):  # noqa: PT012 - the close may overtake the sending
+            await client.wire.send(bytes(2 * 1024 * 1024))
+            await client.next()
+        assert await client.closed() == 1009
+        assert server.counts["bad_message"] == 1
+
+
+async def test_turn_numbers_grow(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("turn_begin", turn=5)
+        await client.send("turn_begin", turn=5)
+        assert (await client.next())["message"] == "turn 5 came after turn 5"
+        assert await client.closed() == 1008
+
+
+async def test_a_flood_of_lines_is_shut_out(address: str) -> None:
+    async with calling(address) as client:
+        for _ in range(40):
+            await client.send("say", text="Hello there, how are you today?")
+        assert (await client.until("error"))[-1]["code"] == "bad_message"
+
+
+@pytest.mark.parametrize(
+    ("first", "complaint"),
+    [
+        ({"type": "greet"}, "the first message must be `start`"),
+        ({"type": "start", "protocol": 9, "call_id": "c", "agent": {"name": "x"}}, "protocol must be 1"),
+        ({"type": "start", "protocol": 1, "call_id": "c", "agent": {"name": "x", "voice": "bob"}}, "voice 'bob'"),
+        ({"type": "start", "protocol": 1, "call_id": "c", "agent": {"name": "x", "voice": "a:b"}}, "voice engine 'a'"),
+        (
+            {
+                "type": "start",
+                "protocol": 1,
+                "call_id": "c",
+                "agent": {"name": "x", "intents": {"a": {"phrases": ["zzyzxy road"], "answer": ""}}},
+            },
+            "dictionary: zzyzxy",
+        ),
+    ],
+)
+async def test_a_bad_start_is_explained(address: str, first: dict[str, Any], complaint: str) -> None:
+    async with connect(f"ws://{address}/v1") as wire:
+        client = Client(wire)
+        await wire.send(json.dumps(first))
+        error = await client.next()
+        assert error["code"] == "bad_message"
+        assert complaint in error["message"]
+        assert await client.closed() == 1008
+
+
+async def test_start_must_come_in_time(pool: WorkerPool) -> None:
+    async with serving(pool, start_seconds=0.1) as (_, address), connect(f"ws://{address}/v1") as wire:
+        client = Client(wire)
+        assert "within 0.1 s" in (await client.next())["message"]
+        assert await client.closed() == 1008
+
+
+async def test_too_many_sessions_are_told_busy(pool: WorkerPool) -> None:
+    async with serving(pool, max_sessions=1) as (server, address):
+        async with calling(address) as first:
+            async with connect(f"ws://{address}/v1") as wire:
+                second = Client(wire)
+                assert (await second.next())["code"] == "busy"
+                assert await second.closed() == 1013
+            await first.send("greet")
+            assert (await first.until("reply_end"))[-1]["cancelled"] is False
+        assert server.counts["busy"] == 1
+
+
+async def test_a_client_that_stops_reading_is_dropped_and_the_others_are_served(pool: WorkerPool) -> None:
+    async with serving(pool, send_seconds=0.5) as (server, address), calling(address) as other:
+        deaf = await connect(f"ws://{address}/v1", compression=None, max_queue=1)
+        client = Client(deaf)
+        await client.send("start", protocol=1, call_id="deaf", agent={**AGENT, "greeting": LONG}, history=[])
+        await client.next()
+        await client.send("greet")
+        async with asyncio.timeout(20):
+            turn = 0
+            while not server.counts["slow_client"]:
+                turn += 1
+                await other.send("text", turn=turn, text="where are you")
+                await other.until("reply_end")
+        deaf.transport.abort()
+        await other.send("status")
+        assert (await other.next())["sessions"] == 1
+
+
+async def test_a_killed_worker_ends_the_reply_but_not_the_call(pool: WorkerPool) -> None:
+    async with serving(pool) as (_, address), calling(address, greeting=LONG) as client:
+        await client.send("greet")
+        await client.until("sound")
+        for pid in pool.process_ids():
+            os.kill(pid, signal.SIGKILL)
+        rest = await client.until("reply_end")
+        assert rest[-1]["cancelled"] is True
+        assert (rest[-2]["type"], rest[-2]["code"], rest[-2]["fatal"]) == ("error", "internal", False)
+        await client.turn(1, "where are you")
+        said = await client.until("reply_end")
+    assert words(said, "clause") == AGENT["intents"]["address"]["answer"]
+
+
+async def http(address: str, path: str) -> tuple[int, dict[str, Any]]:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"application/json" in head
+    return int(head.split()[1]), json.loads(body)
+
+
+async def test_health(pool: WorkerPool) -> None:
+    async with serving(pool) as (_, address):
+        assert await http(address, "/live") == (200, {"status": "ok"})
+        assert await http(address, "/ready") == (200, {"status": "ok"})
+        status, health = await http(address, "/health?x=1")
+        assert status == 200
+        assert health["backends"]["stt"] == "pocketsphinx"
+        assert health["workers"] == 2
+        assert (await http(address, "/v2"))[0] == 404
+
+
+async def test_not_ready_without_workers() -> None:
+    pool = WorkerPool(1, "pocketsphinx", "flite")
+    async with serving(pool) as (_, address):
+        assert await http(address, "/ready") == (503, {"status": "unavailable"})
+        assert (await http(address, "/live"))[0] == 200
+
+
+async def test_garbage_on_the_port_disturbs_nobody(address: str) -> None:
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port))) as vandal:
+        vandal.sendall(b"\x00\xff" * 500)
+        async with calling(address) as client:
+            await client.send("say", text="Hello.")
+            assert (await client.until("reply_end"))[-1]["cancelled"] is False
+
+
+async def test_closing_the_server_ends_the_sessions(pool: WorkerPool) -> None:
+    async with serving(pool) as (_, address):
+        wire = await connect(f"ws://{address}/v1")
+        client = Client(wire)
+        await client.send("start", protocol=1, call_id="c", agent=AGENT, history=[])
+        await client.next()
+    assert await client.closed() == 1001
