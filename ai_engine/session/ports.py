@@ -100,7 +100,10 @@ class CallControl(Protocol):
     async def hang_up(self) -> None: ...
 
     def events(self) -> AsyncIterator[CallEvent]:
-        """``DigitReceived``, then at last one of ``CallerHungUp`` or ``TakenBack``."""
+        """``DigitReceived`` and ``MediaLost``, then at last one of ``CallerHungUp`` or ``TakenBack``.
+
+        After our own ``transfer`` or ``close`` it ends without a last event.
+        """
         ...
 
     async def close(self) -> None:

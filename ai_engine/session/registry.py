@@ -70,6 +70,6 @@ class Registry:
     async def _hand_on(self, control: CallControl) -> None:
         try:
             await control.transfer(self._settings.human_context, self._settings.human_extension)
+            await control.close()
         except (AsteriskError, CallGone) as error:
             log.warning("caller could not be handed on", channel=control.channel_id, error=str(error))
-        await control.close()

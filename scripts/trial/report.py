@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,7 @@ from scripts.trial.measure import (
 )
 
 STAGES = ("end_of_turn", "transcript", "first_token", "first_audio", "first_frame", "wire", "phone")
-TITLES = ("end of turn", "STT final", "first token", "first TTS byte", "first frame", "on the wire", "in the phone")
+TITLES = ("turn\nends", "STT\nfinal", "first\ntoken", "TTS\nbyte", "frame\nout", "on the\nwire", "in the\nphone")
 FRAME_SAMPLES = RATE // 50
 
 
@@ -103,11 +104,11 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def show(report: Report, console: Console) -> None:
     """The waterfall as a table, and one line of figures."""
-    table = Table(title="milliseconds since the caller's last voice on the wire", title_style="dim")
-    table.add_column("the caller said")
+    table = Table(title="milliseconds since the caller's last voice on the wire", title_style="dim", box=SIMPLE)
+    table.add_column("the caller said", min_width=20)
     for title in TITLES:
-        table.add_column(title, justify="right")
-    table.add_column("barge-in", justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("barge-\nin", justify="right", no_wrap=True)
     for turn in report.turns:
         table.add_row(
             turn.text or "(not understood)", *(_cell(getattr(turn, stage)) for stage in STAGES), _cell(turn.barge_in)
