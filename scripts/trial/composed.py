@@ -1,6 +1,9 @@
 """The compose file brought up for real, under a name and on ports of its own."""
 
 import io
+import os
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Mapping
@@ -103,5 +106,13 @@ def composed(engine: Engine, trial: Trial) -> Composed:
         "OFFHOOK_RTP_LAST": str(trial.rtp_last),
         "OFFHOOK_SIP_BIND": trial.bind,
         "OFFHOOK_SIP_PORT": str(trial.sip_port),
+        "PIP_INDEX_URL": _package_index(),
     }
     return Composed(engine, trial, settings)
+
+
+def _package_index() -> str:
+    """The index that pip on this machine was told to use; empty for its usual one."""
+    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    configured = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return os.environ.get("PIP_INDEX_URL", configured)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class Proof:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: all of it worked. 1: something did not."""
     argparse.ArgumentParser(prog="make test-containers", description=__doc__).parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is up is then taken down as well
     proof = Proof(Console())
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)

@@ -18,7 +18,7 @@ from tests.local_ai_server.phone_speech import caller
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEMO = read_agent(AGENT)
-ENDLESS = "This sentence is spoken again and again. " * 300
+ENDLESS = "This sentence is spoken again and again. " * 60
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
