@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import TypeVar
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -17,12 +18,13 @@ from websockets.http11 import Request, Response
 from local_ai_server import protocol
 from local_ai_server.config import Settings
 from local_ai_server.connection import Connection
-from local_ai_server.errors import JobFailed, ProtocolError, SlowClient
+from local_ai_server.errors import JobFailed, LocalAIError, ProtocolError, SlowClient
 from local_ai_server.llm.base import LanguageModel
 from local_ai_server.session import Session
 from local_ai_server.workers import WorkerPool
 
 _log = structlog.get_logger()
+E = TypeVar("E", bound=BaseException)
 
 PATH = "/v1"
 _MAX_MESSAGE = 1024 * 1024
@@ -103,15 +105,16 @@ class LocalAIServer:
         self._sessions += 1
         try:
             await self._talk(client)
-        except* ConnectionClosed:
-            if socket.close_code in _BROKEN_FRAMES:
-                self._count("bad_message", client, socket.close_reason or "broken WebSocket frames")
+        except* ConnectionClosed as errors:
+            sent = _first(errors, ConnectionClosed).sent
+            if sent and sent.code in _BROKEN_FRAMES:
+                self._count("bad_message", client, sent.reason)
         except* ProtocolError as errors:
-            reason = str(_first(errors))
+            reason = str(_first(errors, LocalAIError))
             self._count("bad_message", client, reason)
             await client.refuse("bad_message", reason)
         except* SlowClient as errors:
-            self._count("slow_client", client, str(_first(errors)))
+            self._count("slow_client", client, str(_first(errors, LocalAIError)))
             client.abort()
         except* Exception:  # noqa: BLE001 - the edge of a session: the client is told, the others go on
             self.counts["internal"] += 1
@@ -163,9 +166,10 @@ class LocalAIServer:
         _log.warning("client shut out", code=what, peer=client.peer, reason=reason)
 
 
-def _first(error: BaseException) -> BaseException:
+def _first(error: BaseException, kind: type[E]) -> E:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    assert isinstance(error, kind)
     return error
 
 

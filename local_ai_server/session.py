@@ -196,12 +196,21 @@ class Session:
             self._asks.put_nowait(_Ask(turn, text=heard.text))
 
     async def _transcribe(self, turn: _Turn) -> Transcript:
+        pcm = bytes(turn.pcm)
+        turn.pcm.clear()
         try:
-            heard: Transcript = await self._pool.run("transcribe", self._agent, bytes(turn.pcm))
+            return await self._decode(pcm)
         except JobFailed as error:
             await self._report(f"turn {turn.number} was lost: {error}")
-            heard = Transcript("", 0.0)
-        turn.pcm.clear()
+            return Transcript("", 0.0)
+
+    async def _decode(self, pcm: bytes) -> Transcript:
+        """One more try is worth it: the worker may have died of something else than this turn."""
+        try:
+            heard: Transcript = await self._pool.run("transcribe", self._agent, pcm)
+        except JobFailed as error:
+            self._log.warning("turn is tried again", reason=str(error))
+            heard = await self._pool.run("transcribe", self._agent, pcm)
         return heard
 
     async def _report(self, message: str) -> None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from local_ai_server import phrases
 from local_ai_server.agent import Agent
 
-
 DECOYS = (
     "the old sailor washed his boots",
     "eleven yellow buttons jumped",

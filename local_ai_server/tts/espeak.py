@@ -33,7 +33,8 @@ class Espeak:
         self._emit: Emit | None = None
 
     def prepare(self, voice: str) -> int:
-        if voice != self._voice and self._espeak.espeak_SetVoiceByName(voice.encode()) != 0:
+        """``voice`` may also be a language tag; a region eSpeak does not have is left out."""
+        if voice != self._voice and not self._choose(voice) and not self._choose(voice.split("-")[0]):
             raise AgentError(f"there is no espeak-ng voice {voice!r}; see `espeak-ng --voices`")
         self._voice = voice
         return int(self._rate)
@@ -47,6 +48,9 @@ class Espeak:
 
     def close(self) -> None:
         self._espeak.espeak_Terminate()
+
+    def _choose(self, voice: str) -> bool:
+        return bool(self._espeak.espeak_SetVoiceByName(voice.encode()) == 0)
 
     def _emit_chunk(self, samples: "ctypes._Pointer[c_short]", count: int, events: int | None) -> int:
         if not samples or count <= 0:

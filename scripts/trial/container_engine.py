@@ -142,6 +142,8 @@ network_config_dir = "{CACHE}/networks"
 driver = "overlay"
 graphroot = "{CACHE}/storage"
 runroot = "{CACHE}/run"
+[storage.options.overlay]
+skip_mount_home = "true"
 """)
     return engine
 

@@ -34,7 +34,7 @@ def test_clauses(text: str, clauses: list[str], size: int) -> None:
 
 def test_the_first_clause_is_out_before_the_reply_is_complete() -> None:
     splitter = ClauseSplitter()
-    out = [splitter.feed(word + " ") for word in "We are open, from nine to five.".split()]
+    out = [splitter.feed(word + " ") for word in ["We", "are", "open,", "from", "nine", "to", "five."]]
     assert out[:3] == [[], [], ["We are open,"]]
 
 

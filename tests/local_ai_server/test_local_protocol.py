@@ -124,10 +124,9 @@ FIELDS = st.sampled_from(
 def test_any_fields_are_a_message_or_a_protocol_error(name: str, given: dict[str, Any]) -> None:
     try:
         message = protocol.decode_client(json.dumps({**given, "type": name}))
-    except ProtocolError as error:
-        assert str(error)
-    else:
-        assert type(message) is protocol.CLIENT_TYPES[name]
+    except ProtocolError:
+        return
+    assert type(message) is protocol.CLIENT_TYPES[name]
 
 
 @given(st.text(max_size=60))

@@ -20,6 +20,7 @@ from local_ai_server.llm.intents import Intents
 from local_ai_server.server import LocalAIServer
 from local_ai_server.workers import WorkerPool
 from tests.local_ai_server.demo_agent import AGENT
+from tests.local_ai_server.eventually import eventually
 from tests.local_ai_server.phone_speech import caller
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -263,9 +264,7 @@ async def test_sound_outside_a_turn_is_counted(pool: WorkerPool) -> None:
             await client.wire.send(bytes(640))
             await client.send("status")
             assert (await client.next())["sessions"] == 1
-        async with asyncio.timeout(5):
-            while server.counts["sound_dropped"] != 1:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: server.counts["sound_dropped"] == 1)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +294,7 @@ async def test_an_oversized_frame_is_shut_out(pool: WorkerPool) -> None:
             await client.wire.send(bytes(2 * 1024 * 1024))
             await client.next()
         assert await client.closed() == 1009
-        assert server.counts["bad_message"] == 1
+        await eventually(lambda: server.counts["bad_message"] == 1)
 
 
 async def test_turn_numbers_grow(address: str) -> None:

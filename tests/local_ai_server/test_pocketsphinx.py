@@ -48,7 +48,8 @@ def test_few_phrases_do_not_attract_other_speech(sphinx: GrammarSphinx) -> None:
 
 @pytest.mark.parametrize("voice", ["rms", "awb"])
 @pytest.mark.parametrize(
-    "text", ["what are your opening hours", "what can you do for me", "can i speak to a person", "no that's all goodbye"]
+    "text",
+    ["what are your opening hours", "what can you do for me", "can i speak to a person", "no that's all goodbye"],
 )
 @pytest.mark.parametrize(("before_ms", "after_ms"), [(60, 300), (200, 600), (600, 1500)])
 def test_pauses_around_a_turn_do_not_matter(
@@ -71,7 +72,9 @@ def test_agents_take_turns_at_one_decoder(sphinx: GrammarSphinx) -> None:
 
 
 def test_many_agents_are_forgotten_and_built_again(sphinx: GrammarSphinx) -> None:
-    numbers = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    numbers = (
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    )
     agents = [one_intent(f"number {word} please") for word in numbers.split()]
     for each in agents:
         sphinx.prepare(each)

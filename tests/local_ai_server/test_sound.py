@@ -9,7 +9,8 @@ RATE = 16000
 
 
 def tone(ms: int, level: int = 8000) -> Samples:
-    return (level * np.sin(np.arange(RATE * ms // 1000) * 0.3)).astype(np.int16)
+    wave: Samples = (level * np.sin(np.arange(RATE * ms // 1000) * 0.3)).astype(np.int16)
+    return wave
 
 
 def silence(ms: int) -> Samples:

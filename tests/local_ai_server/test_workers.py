@@ -13,6 +13,7 @@ from local_ai_server.agent import read_agent
 from local_ai_server.errors import AgentError, JobFailed
 from local_ai_server.workers import WorkerPool
 from tests.local_ai_server.demo_agent import AGENT
+from tests.local_ai_server.eventually import eventually
 from tests.local_ai_server.phone_speech import caller
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,9 +31,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 
 async def idle(pool: WorkerPool) -> None:
-    async with asyncio.timeout(10):
-        while pool.idle < pool.size:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: pool.idle == pool.size)
 
 
 async def test_every_worker_is_prepared(pool: WorkerPool) -> None:
@@ -102,9 +101,7 @@ async def test_a_killed_worker_fails_its_job_alone_and_is_replaced(pool: WorkerP
         async for _ in doomed:
             pass
     assert (await spared).text == "goodbye"
-    async with asyncio.timeout(10):
-        while pool.alive < 2:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: pool.alive == 2)
     assert pool.replaced == 1
     assert len(set(pool.process_ids()) - before) == 1
     assert (await pool.run("transcribe", DEMO, caller("goodbye", "awb"))).text == "goodbye"
