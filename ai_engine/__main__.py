@@ -20,8 +20,10 @@ with suppress(ImportError):  # not built for every platform
 
     new_event_loop = uvloop.new_event_loop
 
-_NICENESS = -10
-"""Before ordinary programs, where we may (root, or CAP_SYS_NICE)."""
+_REALTIME_PRIORITY = 1
+"""As ``asterisk -p`` does, where we may (root, or a limit of ``rtprio``): a frame is due every 20 ms whatever else this
+machine does. All our threads have it, or one without would hold the interpreter lock when it is put aside. A loop that
+hangs is ended by the watchdog, and the kernel keeps a share for others."""
 
 _DEFAULT_CONFIG = Path("config/ai-agent.yaml")
 
@@ -43,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(config: EngineConfig) -> int:
-    with suppress(PermissionError):  # a frame is due every 20 ms, whatever else this machine does
-        os.nice(_NICENESS)
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REALTIME_PRIORITY))
     pipe = start_logging(config.logging.level, config.logging.format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -167,6 +168,7 @@ class App:
             },
             "tasks": len(asyncio.all_tasks(self._loop)),
             "media_clock": {
+                "realtime": os.sched_getscheduler(0) == os.SCHED_RR,
                 "seats": self._wheel.seats,
                 "max_lateness_ms": round(self._wheel.max_lateness_ms, 2),
                 "lateness_counts": list(self._wheel.lateness_counts),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ai_engine.audio.format import AudioFormat
-from ai_engine.audio.speech import SileroScorer, WebRtcScorer, make_scorer
+from ai_engine.audio.silero import SileroScorer
+from ai_engine.audio.speech import WebRtcScorer, make_scorer
 from ai_engine.audio.vad import VadSettings
 from tests.audio.voices import frames, noise, place, speech
 
