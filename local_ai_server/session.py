@@ -82,17 +82,15 @@ class Session:
         self._tools = count(1)
         self._making: _Making | None = None
         self._misunderstood = 0
-        self._partials: set[asyncio.Task[None]] = set()
+        self._guesses: asyncio.Queue[_Turn] = asyncio.Queue()
+        self._is_guessing = False
 
     async def run(self) -> None:
         """Transcribe and answer until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._transcribe_turns())
-                group.create_task(self._make_replies())
-        finally:
-            for task in self._partials:
-                task.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_partials())
+            group.create_task(self._transcribe_turns())
+            group.create_task(self._make_replies())
 
     def receive(self, message: protocol.ClientMessage) -> None:
         """Take one message. Raises ProtocolError where it does not fit the conversation."""
@@ -167,22 +165,24 @@ class Session:
 
     def _try_partial(self, turn: _Turn) -> None:
         # one worker always stays free, so that no final and no first sound waits for a partial
-        if self._pool.idle < 2 or self._partials:
+        if self._pool.idle < 2 or self._is_guessing:
             return
         turn.next_partial = len(turn.pcm) + max(self._bytes(_PARTIAL_MS), len(turn.pcm) // 4)
-        task = asyncio.create_task(self._send_partial(turn, bytes(turn.pcm)))
-        self._partials.add(task)
-        task.add_done_callback(self._partials.discard)
+        self._is_guessing = True
+        self._guesses.put_nowait(turn)
 
-    async def _send_partial(self, turn: _Turn, pcm: bytes) -> None:
-        try:
-            heard: Transcript = await self._pool.run("transcribe", self._agent, pcm)
-        except JobFailed as error:
-            self._log.warning("partial transcript lost", turn=turn.number, reason=str(error))
-            return
-        if turn is self._open and heard.text not in ("", turn.partial):
-            turn.partial = heard.text
-            await self._send(protocol.Partial(turn.number, heard.text))
+    async def _send_partials(self) -> None:
+        while True:
+            turn = await self._guesses.get()
+            try:
+                heard: Transcript = await self._pool.run("transcribe", self._agent, bytes(turn.pcm))
+            except JobFailed as error:
+                self._log.warning("partial transcript lost", turn=turn.number, reason=str(error))
+                heard = Transcript("", 0.0)
+            self._is_guessing = False
+            if turn is self._open and heard.text not in ("", turn.partial):
+                turn.partial = heard.text
+                await self._send(protocol.Partial(turn.number, heard.text))
 
     async def _transcribe_turns(self) -> None:
         while True:
@@ -300,9 +300,10 @@ class Session:
                 yield Act("transfer")
 
     async def _speak(self, spoken: SpokenReply, clause: str) -> None:
+        opens_reply = not spoken.clauses
         spoken.begin(clause)
         await self._send(protocol.Clause(spoken.reply, clause))
-        async with aclosing(self._pool.stream("speak", self._agent, clause)) as chunks:
+        async with aclosing(self._pool.stream("speak", self._agent, clause, opens_reply)) as chunks:
             async for pcm in chunks:
                 spoken.sounded(len(pcm) / 2 * 1000 / self._output_rate)
                 await self._send(protocol.pack_sound(spoken.reply, pcm))

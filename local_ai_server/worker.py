@@ -21,6 +21,7 @@ from local_ai_server.agent import Agent
 from local_ai_server.errors import AgentError
 from local_ai_server.stt.base import Transcript
 from local_ai_server.tts.base import Emit, TextToSpeech
+from local_ai_server.tts.lead import LeadingSilence
 from local_ai_server.tts.voices import voice_of
 
 LENGTH = struct.Struct("!I")
@@ -47,9 +48,9 @@ class Models:
     def transcribe(self, emit: Emit, agent: Agent, pcm: bytes) -> Transcript:
         return self._stt.transcribe(agent, pcm)
 
-    def speak(self, emit: Emit, agent: Agent, text: str) -> None:
+    def speak(self, emit: Emit, agent: Agent, text: str, opens_reply: bool) -> None:
         engine, voice = self._voice(agent)
-        engine.speak(voice, text, emit)
+        engine.speak(voice, text, LeadingSilence(emit, engine.prepare(voice)) if opens_reply else emit)
 
     def _voice(self, agent: Agent) -> tuple[TextToSpeech, str]:
         name, voice = voice_of(agent, self._default_engine)
@@ -107,7 +108,8 @@ def run(sock: socket.socket, stt: str, tts: str) -> None:
 
 def _work(models: Models, link: Link, job: int, method: str, arguments: tuple[Any, ...]) -> None:
     def emit(pcm: bytes) -> bool:
-        link.send(job, "item", pcm)
+        if pcm:
+            link.send(job, "item", pcm)
         return job not in link.cancelled
 
     try:

@@ -16,7 +16,7 @@ AGENT: dict[str, Any] = {
         "day": {"phrases": ["are you open on {day}"], "answer": "On {day} we are open from nine to five."},
         "services": {
             "phrases": ["what can you do [for me]", "tell me about your services", "what do you offer"],
-            "answer": "I can tell you about our opening hours, and where to find us, and what it costs to park your car."
+            "answer": "I can tell you about our opening hours, and where to find us, and what it costs to park a car."
             " I can also put you through to a colleague of mine, who is a human being, and who will be glad to help you"
             " with everything that I do not know myself. You may interrupt me whenever you like. Just ask me.",
         },

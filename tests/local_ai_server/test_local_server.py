@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from local_ai_server import protocol
+from local_ai_server.agent import Agent
 from local_ai_server.config import Settings
+from local_ai_server.llm.base import LanguageModel, Piece
 from local_ai_server.llm.intents import Intents
 from local_ai_server.server import LocalAIServer
 from local_ai_server.workers import WorkerPool
@@ -36,8 +38,10 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 
 @asynccontextmanager
-async def serving(pool: WorkerPool, **settings: Any) -> AsyncIterator[tuple[LocalAIServer, str]]:
-    server = LocalAIServer(Settings(port=0, **settings), pool, Intents())
+async def serving(
+    pool: WorkerPool, model: LanguageModel | None = None, **settings: Any
+) -> AsyncIterator[tuple[LocalAIServer, str]]:
+    server = LocalAIServer(Settings(port=0, **settings), pool, model or Intents())
     async with server.listening() as listening:
         port = listening.sockets[0].getsockname()[1]
         yield server, f"127.0.0.1:{port}"
@@ -217,6 +221,31 @@ async def test_cancel_stops_at_once_and_only_the_end_follows(address: str) -> No
         after = await client.until("reply_end")
     assert {m["reply"] for m in after} == {2}
     assert words(after, "clause") == "Yes?"
+
+
+class Parrot:
+    """A model that repeats what it is told of the conversation."""
+
+    async def prepare(self, agent: Agent) -> None: ...
+
+    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
+        yield json.dumps(record)
+
+    async def close(self) -> None: ...
+
+
+async def test_the_record_holds_what_the_caller_heard(pool: WorkerPool) -> None:
+    async with serving(pool, Parrot()) as (_, address), calling(address) as client:
+        await client.send("greet")
+        await client.until("reply_end")
+        await client.send("cancel", reply=1, heard_ms=1200)
+        await client.send("digit", digit="5")
+        await client.send("text", turn=1, text="banana")
+        (agent, greeting), *rest = json.loads(words(await client.until("reply_end"), "token"))
+    assert agent == "agent"
+    assert AGENT["greeting"].startswith(greeting)
+    assert 1 <= len(greeting.split()) <= 4
+    assert rest == [["caller", "[key 5]"], ["caller", "banana"]]
 
 
 async def test_a_second_turn_is_answered_after_the_first(address: str) -> None:

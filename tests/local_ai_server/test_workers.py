@@ -53,7 +53,7 @@ async def test_streams_run_side_by_side_and_a_third_waits(pool: WorkerPool) -> N
     order: list[int] = []
 
     async def listen(number: int, chunks: int) -> None:
-        async with aclosing(pool.stream("speak", DEMO, ENDLESS)) as stream:
+        async with aclosing(pool.stream("speak", DEMO, ENDLESS, False)) as stream:
             async for _ in stream:
                 order.append(number)
                 if order.count(number) == chunks:
@@ -66,7 +66,7 @@ async def test_streams_run_side_by_side_and_a_third_waits(pool: WorkerPool) -> N
 
 
 async def test_closing_a_stream_frees_its_worker_at_once(pool: WorkerPool) -> None:
-    stream = pool.stream("speak", DEMO, ENDLESS)
+    stream = pool.stream("speak", DEMO, ENDLESS, False)
     await anext(stream)
     assert pool.idle == 1
     await stream.aclose()
@@ -77,7 +77,7 @@ async def test_closing_a_stream_frees_its_worker_at_once(pool: WorkerPool) -> No
 
 
 async def test_a_withdrawn_job_that_waits_is_never_done(pool: WorkerPool) -> None:
-    streams = [pool.stream("speak", DEMO, ENDLESS) for _ in range(2)]
+    streams = [pool.stream("speak", DEMO, ENDLESS, False) for _ in range(2)]
     await asyncio.gather(*(anext(stream) for stream in streams))
     waiting = asyncio.create_task(pool.run("prepare", DEMO))
     await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_a_withdrawn_job_that_waits_is_never_done(pool: WorkerPool) -> Non
 
 
 async def test_a_killed_worker_fails_its_job_alone_and_is_replaced(pool: WorkerPool) -> None:
-    doomed = pool.stream("speak", DEMO, ENDLESS)
+    doomed = pool.stream("speak", DEMO, ENDLESS, False)
     await anext(doomed)
     before = set(pool.process_ids())
     busy = [hired.process.pid for hired in pool._workers.values() if hired.job]
