@@ -17,14 +17,11 @@ from scripts.trial import conversation, report
 from scripts.trial.base_images import provide_base_images
 from scripts.trial.composed import SERVICES, Composed, composed
 from scripts.trial.container_engine import CACHE, Engine, container_engine
-from scripts.trial.demo import EXTENSION, HANGUP_SECONDS, SCRIPT, WORST_GAP_MS, line_of
+from scripts.trial.demo import SCRIPT, WORST_GAP_MS, line_of
 from scripts.trial.measure import RtpPacket
-from scripts.trial.phone import BaresipPhone
 from scripts.trial.plan import Ports, plan
 from scripts.trial.programs import free_port
-from scripts.trial.report import Report
 from scripts.trial.rootfs import TrialError
-from scripts.trial.wire import RtpCapture
 
 AGAIN = ("what are your opening hours", "no that's all goodbye")
 """What the second caller says."""
@@ -128,20 +125,13 @@ async def _call(system: Composed, script: Sequence[str], number: int, proof: Pro
     """Place the ``number``-th call since the system came up, and judge it."""
     folder = FOLDER / f"call-{number}"
     lines = [line_of(text, CALLER_VOICE) for text in script]
-    folder.mkdir()
-    async with (
-        RtpCapture(system.trial.rtp_ports, folder / "call.pcap") as wire,
-        BaresipPhone(system.trial, folder / "phone") as phone,
-    ):
-        await phone.dial(EXTENSION)
-        await phone.wait_for("CALL_ESTABLISHED")
-        await conversation.hold(phone, wire, lines)
-        await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
-        heard = phone.recordings().heard
+    overheard = await conversation.place(system.trial, folder, lines)
     recorded = await _recorded(system, folder, number)
-    agent, caller = wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets
-    _judge(report.read(recorded, agent, caller, heard), script, proof)
-    _judge_gaps(agent, caller, proof)
+    measured = report.read(recorded, overheard)
+    report.show(measured, proof.console)
+    for check in report.checks(measured, lines):
+        proof.check(check.what, check.good)
+    _judge_gaps(overheard.agent, overheard.caller, proof)
 
 
 async def _recorded(system: Composed, folder: Path, calls: int) -> Path:
@@ -152,17 +142,6 @@ async def _recorded(system: Composed, folder: Path, calls: int) -> Path:
             return done[-1]
         await asyncio.sleep(0.3)
     raise TrialError(f"the engine did not record the call; its last words:\n{system.logs('ai-engine')[-2000:]}")
-
-
-def _judge(measured: Report, script: Sequence[str], proof: Proof) -> None:
-    report.show(measured, proof.console)
-    understood = [turn["text"] for turn in measured.transcript if turn["speaker"] == "caller" and turn["text"]]
-    interruptions = sum(text.startswith("!") for text in script)
-    proof.check(
-        f"{len(script)} turns understood and answered, {interruptions} of them an interruption",
-        len(understood) == len(script) <= len(measured.answers()) and len(measured.barge_ins()) == interruptions,
-    )
-    proof.check("the agent said goodbye and hung up", measured.reason == "agent_hung_up")
 
 
 def _judge_gaps(agent: Sequence[RtpPacket], caller: Sequence[RtpPacket], proof: Proof) -> None:

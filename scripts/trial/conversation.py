@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.trial.asterisk import Trial
+from scripts.trial.measure import RtpPacket
 from scripts.trial.phone import BaresipPhone
 from scripts.trial.wire import RtpCapture, Stream
+
+EXTENSION = "100"
+"""The agent, in the trial's dialplan."""
+
+HANGUP_SECONDS = 20.0
+"""How long the agent may take from its goodbye to hanging up."""
 
 AGENT_SECONDS = 12.0
 """How long the agent may take to begin to speak."""
@@ -27,6 +35,33 @@ class Line:
     wav: Path
     interrupt_after: float | None = None
     """Seconds into the agent's reply to the line before; None: wait until the agent has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overheard:
+    """What a call left with those who listened."""
+
+    agent: list[RtpPacket]
+    """From Asterisk to the phone."""
+    caller: list[RtpPacket]
+    """From the phone to Asterisk."""
+    heard: Path
+    """The phone's own recording."""
+
+
+async def place(trial: Trial, folder: Path, lines: Sequence[Line]) -> Overheard:
+    """Call the agent, say ``lines``, and wait until it hangs up. Raises TimeoutError when it keeps silent."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    async with (
+        RtpCapture(trial.rtp_ports, folder / "call.pcap") as wire,
+        BaresipPhone(trial, folder / "phone") as phone,
+    ):
+        await phone.dial(EXTENSION)
+        await phone.wait_for("CALL_ESTABLISHED")
+        await hold(phone, wire, lines)
+        await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
+        heard = phone.recordings().heard
+    return Overheard(wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets, heard)
 
 
 async def hold(phone: BaresipPhone, wire: RtpCapture, lines: Sequence[Line]) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,29 +15,17 @@ from rich.console import Console
 
 from scripts.trial import asterisk, conversation, report
 from scripts.trial.asterisk import Trial
-from scripts.trial.conversation import Line
-from scripts.trial.phone import BaresipPhone
+from scripts.trial.conversation import EXTENSION, Line
 from scripts.trial.programs import Program, Programs
-from scripts.trial.report import Report
+from scripts.trial.report import Check, Report
 from scripts.trial.rootfs import CHECKOUT, TrialError
 from scripts.trial.speech import synthesize
-from scripts.trial.wire import RtpCapture
 
-EXTENSION = "100"
-HANGUP_SECONDS = 20.0
 WORST_GAP_MS = 40.0
 INTERRUPT_AFTER = 3.0
 
 SCRIPT = ("what are your opening hours", "what can you do for me", "!where are you located", "no that's all goodbye")
 """A leading ``!`` interrupts the reply to the line before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing the call had to do."""
-
-    what: str
-    good: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,19 +100,10 @@ async def _call(trial: Trial, lines: Sequence[Line], folder: Path, console: Cons
             f"[bold]The call[/] [dim]sip phone → {trial.sip_uri(EXTENSION)} → Stasis → AudioSocket → engine[/]"
         )
         follower = asyncio.create_task(_follow(programs.engine, console))
-        async with (
-            RtpCapture(trial.rtp_ports, folder / "call.pcap") as wire,
-            BaresipPhone(trial, folder / "phone") as phone,
-        ):
-            await phone.dial(EXTENSION)
-            await phone.wait_for("CALL_ESTABLISHED")
-            await conversation.hold(phone, wire, lines)
-            await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
-            recordings = phone.recordings()
-        folder_of_call = await _recorded(programs)
+        overheard = await conversation.place(trial, folder, lines)
+        recorded = await _recorded(programs)
         follower.cancel()
-        agent, caller = wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets
-        return await asyncio.to_thread(report.read, folder_of_call, agent, caller, recordings.heard)
+        return await asyncio.to_thread(report.read, recorded, overheard)
     finally:
         await programs.stop()
 
@@ -170,33 +148,15 @@ def _said(line: str) -> str:
     return ""
 
 
-def _checks(measured: Report, lines: Sequence[Line]) -> list[Check]:
-    said = [str(turn["text"]) for turn in measured.transcript if turn["speaker"] == "agent"]
-    understood = [str(turn["text"]) for turn in measured.transcript if turn["speaker"] == "caller"]
-    interrupts = sum(line.interrupt_after is not None for line in lines)
-    return [
-        Check("the agent greeted first", bool(measured.transcript) and measured.transcript[0]["speaker"] == "agent"),
-        Check(
-            f"every turn of the caller was understood ({len(lines)})", len(list(filter(None, understood))) == len(lines)
-        ),
-        Check("every turn was answered", len(measured.answers()) >= len(lines) and len(said) > len(lines)),
-        Check(f"the agent could be interrupted ({interrupts})", len(measured.barge_ins()) == interrupts),
-        Check(
-            "the agent hung up after its last word",
-            measured.reason == "agent_hung_up" and bool(measured.goodbye_heard_ms is not None),
-        ),
-        Check(
-            f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone",
-            0 < measured.worst_gap_ms <= WORST_GAP_MS and not measured.missing,
-        ),
-    ]
-
-
 def _conclude(
     measured: Report, lines: Sequence[Line], folder: Path, console: Console, options: argparse.Namespace
 ) -> int:
     report.show(measured, console)
-    checks = _checks(measured, lines)
+    whole = 0 < measured.worst_gap_ms <= WORST_GAP_MS and not measured.missing
+    checks = [
+        *report.checks(measured, lines),
+        Check(f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone, no frame missing", whole),
+    ]
     for check in checks:
         console.print(f"  {'[green]✓[/]' if check.good else '[bold red]✗[/]'} {check.what}")
     good = all(check.good for check in checks)

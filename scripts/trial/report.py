@@ -15,6 +15,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from scripts.trial.conversation import Line, Overheard
 from scripts.trial.measure import (
     RATE,
     VOICE_DBFS,
@@ -76,12 +77,13 @@ class Report:
         return {**asdict(self), "folder": str(self.folder)}
 
 
-def read(folder: Path, agent: Sequence[RtpPacket], caller: Sequence[RtpPacket], heard: Path) -> Report:
-    """Put them together: ``agent`` and ``caller`` are the packets to and from the phone, ``heard`` its recording."""
+def read(folder: Path, overheard: Overheard) -> Report:
+    """Put together the engine's ``folder`` of a call and what was overheard of it."""
+    agent = overheard.agent
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     record = json.loads((folder / "turns.json").read_text())
-    spoken, answered = voice_segments(caller), voice_segments(agent)
-    recorded = _recorded_onsets(heard, agent)
+    spoken, answered = voice_segments(overheard.caller), voice_segments(agent)
+    recorded = _recorded_onsets(overheard.heard, agent)
     wall = _wall_clock(events)
     turns = [_turn(turn, wall, spoken, answered, recorded) for turn in record if turn["end_of_turn_ms"] is not None]
     last = answered[-1].end if answered else None
@@ -95,6 +97,31 @@ def read(folder: Path, agent: Sequence[RtpPacket], caller: Sequence[RtpPacket], 
         missing=missing_packets(agent),
         goodbye_heard_ms=None if last is None else round((agent[-1].at - last) * 1000, 1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing a call had to do."""
+
+    what: str
+    good: bool
+
+
+def checks(measured: Report, lines: Sequence[Line]) -> list[Check]:
+    """What every conversation must do, whatever was said."""
+    said = [turn["text"] for turn in measured.transcript if turn["speaker"] == "agent"]
+    understood = [turn["text"] for turn in measured.transcript if turn["speaker"] == "caller" and turn["text"]]
+    interruptions = sum(line.interrupt_after is not None for line in lines)
+    return [
+        Check("the agent greeted first", bool(measured.transcript) and measured.transcript[0]["speaker"] == "agent"),
+        Check(f"every turn of the caller was understood ({len(lines)})", len(understood) == len(lines)),
+        Check("every turn was answered", len(measured.answers()) >= len(lines) < len(said)),
+        Check(f"the agent could be interrupted ({interruptions})", len(measured.barge_ins()) == interruptions),
+        Check(
+            "the agent hung up after its last word",
+            measured.reason == "agent_hung_up" and measured.goodbye_heard_ms is not None,
+        ),
+    ]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
