@@ -47,6 +47,9 @@ from ai_engine.session.voice_line import VoiceLine
 
 log = structlog.get_logger(__name__)
 
+_LAST_FRAMES_SECONDS = 0.25
+"""The last frames written are still in the network and in the phone's jitter buffer; a BYE would overtake them."""
+
 _PROMPT_REPLY = ReplyId(2**31)
 """The engine's own sentence comes after every reply an agent can have made."""
 
@@ -326,7 +329,7 @@ class CallSession:
             case do.PlayPrompt(prompt):
                 self._play_prompt(prompt)
             case do.HangUp():
-                self._farewell = self._control.hang_up
+                self._farewell = self._hang_up
             case do.TransferToHuman():
                 self._farewell = self._transfer_to_human
             case do.EndCall(reason):
@@ -384,6 +387,10 @@ class CallSession:
                 await self._control.set_variables({**values, "OFFHOOK_STATE": str(self._lifecycle.phase)})
             values = {}
             await self._phase_changed.wait()
+
+    async def _hang_up(self) -> None:
+        await asyncio.sleep(_LAST_FRAMES_SECONDS)
+        await self._control.hang_up()
 
     async def _transfer_to_human(self) -> None:
         await self._control.transfer(self._settings.human_context, self._settings.human_extension)
