@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from scripts.trial import asterisk, conversation, report
 from scripts.trial.asterisk import Trial
 from scripts.trial.conversation import EXTENSION, Line
-from scripts.trial.programs import Program, Programs
+from scripts.trial.programs import Program, Programs, Usage
 from scripts.trial.report import Check, Report
 from scripts.trial.rootfs import CHECKOUT, TrialError
 from scripts.trial.speech import synthesize
@@ -100,12 +100,29 @@ async def _call(trial: Trial, lines: Sequence[Line], folder: Path, console: Cons
             f"[bold]The call[/] [dim]sip phone → {trial.sip_uri(EXTENSION)} → Stasis → AudioSocket → engine[/]"
         )
         follower = asyncio.create_task(_follow(programs.engine, console))
+        began, before = time.monotonic(), _usage(programs)
         overheard = await conversation.place(trial, folder, lines)
         recorded = await _recorded(programs)
+        _show_usage(console, before, _usage(programs), time.monotonic() - began)
         follower.cancel()
         return await asyncio.to_thread(report.read, recorded, overheard)
     finally:
         await programs.stop()
+
+
+def _usage(programs: Programs) -> dict[str, Usage]:
+    return {program.name: program.usage() for program in (programs.engine, programs.local)}
+
+
+def _show_usage(console: Console, before: Mapping[str, Usage], after: Mapping[str, Usage], seconds: float) -> None:
+    console.print(
+        "  [dim]"
+        + " · ".join(
+            f"{name} {(usage.cpu_seconds - before[name].cpu_seconds) / seconds:.1%} of a core, {usage.megabytes:.0f} MB"
+            for name, usage in after.items()
+        )
+        + "[/]"
+    )
 
 
 async def _recorded(programs: Programs) -> Path:

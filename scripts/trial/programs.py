@@ -32,6 +32,15 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a program and its children have taken so far."""
+
+    cpu_seconds: float
+    megabytes: float
+    """Resident; memory that processes share is counted once for each."""
+
+
 @dataclass(slots=True)
 class Program:
     """One running process and its log."""
@@ -47,6 +56,10 @@ class Program:
     def log_text(self) -> str:
         """Everything it has written so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def usage(self) -> Usage:
+        """Read from /proc; nothing for a program that has ended."""
+        return _usage(self.pid)
 
     def kill(self) -> None:
         """As a crash would end it."""
@@ -158,6 +171,21 @@ class Programs:
             await asyncio.sleep(0.05)
         last_words = "\n".join(program.log_text().splitlines()[-10:])
         raise TrialError(f"{program.name} did not become ready; it says in {program.log}:\n{last_words}")
+
+
+def _usage(pid: int) -> Usage:
+    process = Path("/proc", str(pid))
+    try:
+        # Behind the name in brackets: state is field 3, utime 14, stime 15, in ticks; rss 24, in pages.
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        # Each thread has children of its own.
+        children = [child for thread in process.glob("task/*/children") for child in thread.read_text().split()]
+    except OSError:
+        return Usage(0.0, 0.0)
+    parts = [_usage(int(child)) for child in children]
+    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    memory = int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return Usage(cpu + sum(part.cpu_seconds for part in parts), memory + sum(part.megabytes for part in parts))
 
 
 def free_port() -> int:
