@@ -18,7 +18,7 @@ demo: setup ## Place a real SIP call through a real Asterisk and talk with the a
 run: setup ## Run trial Asterisk, local AI server and engine until Ctrl-C; dial 100 with your own softphone
 	@$(PY) -m scripts.trial.run $(ARGS)
 
-test: setup ## Run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
+test: check ## Check, then run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
 	@scripts/asterisk install
 	@$(PY) -m pytest $(ARGS)
 
