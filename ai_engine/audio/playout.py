@@ -14,6 +14,10 @@ _FADE_MS = 5.0
 """Long enough to hear no click when a reply is cut, short enough to hear no word."""
 
 
+_ENDLESS_MS = 600_000.0
+"""No reply waits ten minutes to be heard: whoever sends more must not fill our memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A reply that was stopped after ``heard_ms`` of it had been fetched for the line."""
@@ -76,9 +80,9 @@ class Playout:
         return True
 
     def push(self, reply: int, pcm: bytes) -> bool:
-        """Add audio of any length to a reply. False if it was stopped, is finished, or was never begun."""
+        """Add audio of any length to a reply. False if it was stopped, is finished, was never begun, or is endless."""
         waiting = self._open(reply)
-        if waiting is None:
+        if waiting is None or waiting.queued_ms > _ENDLESS_MS:
             return False
         waiting.push(pcm)
         return True
@@ -88,6 +92,15 @@ class Playout:
         waiting = self._open(reply)
         if waiting is not None:
             waiting.finish()
+
+    def finish_all(self) -> None:
+        """No more audio comes at all; what waits is still played."""
+        for waiting in self._replies:
+            waiting.finish()
+
+    def is_open(self, reply: int) -> bool:
+        """Whether ``push`` would take audio of this reply."""
+        return self._open(reply) is not None
 
     def pull(self) -> bytes | None:
         """The frame due now, or None for silence."""

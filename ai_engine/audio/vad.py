@@ -80,6 +80,11 @@ class VoiceActivity:
         self._recent = self._recent << 1 | voiced
         return self._go_on() if self.speaking else self._listen(guarded)
 
+    def forget(self) -> None:
+        """As if nothing had been said lately: no turn is open."""
+        self.speaking = False
+        self._recent = 0
+
     def _listen(self, guarded: bool) -> Spoke | None:
         needed = (self._settings.barge_in_ms if guarded else self._settings.start_ms) // FRAME_MS
         self._recent &= (1 << needed + 1) - 1
@@ -101,8 +106,7 @@ class VoiceActivity:
             return None
         if forced:
             self._energy.learn_as_noise()
-        self.speaking = False
-        self._recent = 0
+        self.forget()
         return Paused(float(self._silence_ms), forced)
 
 

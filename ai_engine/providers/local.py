@@ -31,6 +31,9 @@ from ai_engine.session.ports import Briefing
 log = structlog.get_logger(__name__)
 
 _PROTOCOL = 1
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError)
+"""What reading a message that is not as documented can raise."""
+
 _HEADER = 4  # bytes of reply id before the PCM of a binary frame
 _PARCEL_MS = 100
 """Sound sent in one message: a fifth of the work, and no later, since the turn's end sends what is left."""
@@ -66,7 +69,10 @@ class LocalAgent:
         self._turn = 0
         self._listening = False
         self._parcel = bytearray()
-        self._refused: set[int] = set()
+        self._open: set[ReplyId] = set()
+        """Replies the server is still making."""
+        self._refused: set[ReplyId] = set()
+        """Those of them nobody wants any more."""
         self._overflowed = False
         self._awaited: set[Stage] = set()
 
@@ -87,8 +93,11 @@ class LocalAgent:
             raise ProviderError(f"local AI server at {self._settings.url}: {error or 'no answer'}") from error
         if not isinstance(ready, dict) or ready.get("type") != "ready":
             raise ProviderError(f"local AI server refused the call: {_complaint(ready)}")
-        self.input_format = AudioFormat(int(ready["input_rate"]))
-        self.output_format = AudioFormat(int(ready["output_rate"]))
+        try:
+            self.input_format = AudioFormat(int(ready["input_rate"]))
+            self.output_format = AudioFormat(int(ready["output_rate"]))
+        except _BROKEN as error:
+            raise ProviderError(f"local AI server has no sound we can use: {error!r}") from error
         self._preroll = PreRoll(self.input_format, self._settings.preroll_ms)
         self._sender = asyncio.create_task(self._send_all(self._socket))
 
@@ -129,7 +138,8 @@ class LocalAgent:
         self._post({"type": "nudge"})
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
-        self._refused.add(reply)
+        if reply in self._open:
+            self._refused.add(reply)
         self._post({"type": "cancel", "reply": reply, "heard_ms": round(heard_ms)})
 
     def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
@@ -167,7 +177,7 @@ class LocalAgent:
             raise ProviderError("local AI server sent something that is not JSON")
         try:
             return self._word(said)
-        except (KeyError, TypeError, ValueError) as error:
+        except _BROKEN as error:
             raise ProviderError(f"local AI server sent a broken {said.get('type')!r}: {error!r}") from error
 
     def _sound(self, message: bytes) -> list[CallEvent]:
@@ -185,6 +195,8 @@ class LocalAgent:
         if kind == "final":
             return [*self._stage(Stage.TRANSCRIPT), CallerSaid(str(said["text"]))]
         if kind == "tool":
+            if said["reply"] in self._refused:
+                return []
             return [ToolAsked(str(said["id"]), str(said["name"]), dict(said["arguments"]))]
         if kind == "error":
             if said["fatal"]:
@@ -192,13 +204,16 @@ class LocalAgent:
             log.warning("local AI server complains", code=said["code"], message=said["message"])
             return []
         if kind in ("reply", "token", "clause", "reply_end"):
-            return self._of_reply(kind, ReplyId(int(said["reply"])), said)
+            return self._of_reply(kind, _reply_id(said["reply"]), said)
         return []
 
     def _of_reply(self, kind: str, reply: ReplyId, said: dict[str, Any]) -> list[CallEvent]:
-        if kind == "reply" and self._is_late(said.get("turn")):
-            self.interrupt(reply, 0.0)
+        if kind == "reply":
+            self._open.add(reply)
+            if self._is_late(said.get("turn")):
+                self.interrupt(reply, 0.0)
         if kind == "reply_end":
+            self._open.discard(reply)
             self._refused.discard(reply)
             return [ReplyEnded(reply)]
         if reply in self._refused:
@@ -210,8 +225,8 @@ class LocalAgent:
         return [ReplyText(reply, str(said["text"]))]
 
     def _is_late(self, turn: int | None) -> bool:
-        """Whether the caller went on speaking, so that an answer to the words before is not wanted any more."""
-        return turn is not None and (self._listening or turn < self._turn)
+        """Whether the caller has the floor by now, or has gone on from what this answers."""
+        return self._listening or (turn is not None and turn < self._turn)
 
     def _await_stages(self, *stages: Stage) -> None:
         self._awaited = set(stages)
@@ -254,10 +269,16 @@ def _start_message(briefing: Briefing) -> dict[str, Any]:
     }
 
 
+def _reply_id(value: Any) -> ReplyId:
+    if not 0 <= int(value) < 2 ** (8 * _HEADER):
+        raise ValueError(f"reply {value} does not fit the header of sound")
+    return ReplyId(int(value))
+
+
 def _decode(message: str | bytes) -> Any:
     try:
         return json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -50,8 +50,8 @@ log = structlog.get_logger(__name__)
 _LAST_FRAMES_SECONDS = 0.25
 """The last frames written are still in the network and in the phone's jitter buffer; a BYE would overtake them."""
 
-_PROMPT_REPLY = ReplyId(2**31)
-"""The engine's own sentence comes after every reply an agent can have made."""
+_PROMPT_REPLY = ReplyId(2**32)
+"""The engine's own sentence comes after every reply an agent can have made: their ids have 32 bits."""
 
 
 class CallSession:
@@ -92,6 +92,7 @@ class CallSession:
             observers,
             self.happened,
             jitter_buffer_ms=settings.jitter_buffer_ms,
+            stall_seconds=settings.reply_seconds,
             barge_in=settings.barge_in,
         )
         self._format: AudioFormat = expected.format
@@ -138,6 +139,11 @@ class CallSession:
                 for job in self._jobs:
                     job.cancel()
             return reason
+        except BaseException:
+            # A defect of ours, or the engine's own end: the caller must not be left in silence.
+            self._farewell = self._transfer_to_human
+            await self._say_farewell()
+            raise
         finally:
             await self._release(reason)
 
@@ -218,6 +224,8 @@ class CallSession:
         """Every part once, whatever the others do; last come the observers."""
         self._timers.cancel_all()
         self._line.send_away()
+        for cut in self._line.stop():
+            self.transcript.reply_cut(cut.reply, cut.heard_ms)
         async with AsyncExitStack() as parts:
             parts.callback(self._report_end, reason)
             parts.push_async_callback(self._agent.close)
@@ -262,7 +270,7 @@ class CallSession:
         match event:
             case ReplyBegan(reply):
                 self._line.begin(reply, self._agent.output_format)
-            case ReplyText(reply, text):
+            case ReplyText(reply, text) if self._line.is_open(reply):
                 self.transcript.agent_said(reply, text, now)
             case ReplyEnded(reply):
                 self._line.finish(reply)
@@ -281,6 +289,7 @@ class CallSession:
                 self._take_digit(digit)
             case AgentLost(reason):
                 self._line.send_away()
+                self._line.finish_all()
                 self._log.error("provider lost", provider=self._agent.provider, reason=reason)
             case MediaLost(reason):
                 self._log.warning("media lost", reason=reason)

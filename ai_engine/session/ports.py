@@ -55,8 +55,9 @@ class Expected:
     """Done when Asterisk has connected."""
 
     def withdraw(self) -> None:
-        """Nobody may connect under this UUID any more; nothing when somebody has."""
-        self.connected.cancel()
+        """Nobody may connect under this UUID any more, and whoever has is sent away."""
+        if not self.connected.cancel() and not self.connected.cancelled() and self.connected.exception() is None:
+            self.connected.result().close()
 
 
 class MediaListener(Protocol):

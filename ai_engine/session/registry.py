@@ -47,25 +47,28 @@ class Registry:
             await asyncio.wait(self._tasks, timeout=5.0)
 
     async def _hold(self, control: CallControl) -> None:
-        if not self._open:
+        session = self._make_or_none(control) if self._open else None
+        if session is None:
             await self._hand_on(control)
             return
+        self._sessions[session.call_id] = session
+        self.totals["admitted"] += 1
         try:
-            session = self._make(control)
-            self._sessions[control.channel_id] = session
-            self.totals["admitted"] += 1
             reason = await session.run()
             self.totals[reason] = self.totals.get(reason, 0) + 1
+        except Exception:  # noqa: BLE001 - the edge of a call: what breaks one must not break another
+            self.totals["failed"] += 1
+            log.exception("call failed, its caller was handed to the human", call_id=session.call_id)
+        finally:
+            del self._sessions[session.call_id]
+
+    def _make_or_none(self, control: CallControl) -> CallSession | None:
+        try:
+            return self._make(control)
         except OffhookError as error:
             self.totals["failed"] += 1
-            log.error("call cannot be held; the caller is handed to the human", error=str(error))
-            await self._hand_on(control)
-        except Exception:  # noqa: BLE001 - the edge of a call: whatever broke, the caller still reaches a human
-            self.totals["failed"] += 1
-            log.exception("call failed; the caller is handed to the human", channel=control.channel_id)
-            await self._hand_on(control)
-        finally:
-            self._sessions.pop(control.channel_id, None)
+            log.error("call cannot be held, its caller is handed to the human", error=str(error))
+            return None
 
     async def _hand_on(self, control: CallControl) -> None:
         try:

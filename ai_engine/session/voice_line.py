@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.format import FRAME_MS, AudioFormat
 from ai_engine.audio.playout import Playout
 from ai_engine.audio.resample import Resampler
 from ai_engine.audio.vad import Spoke, VoiceActivity
 from ai_engine.call.events import (
+    AgentLost,
     AgentSpoke,
     CallerPaused,
     CallerSpoke,
@@ -40,6 +41,7 @@ class VoiceLine:
         happened: Callable[[CallEvent], None],
         *,
         jitter_buffer_ms: float,
+        stall_seconds: float,
         barge_in: bool,
     ) -> None:
         self._call_id = call_id
@@ -49,6 +51,8 @@ class VoiceLine:
         self._observers = observers
         self._happened = happened
         self._barge_in = barge_in
+        self._stall_ticks = int(stall_seconds * 1000 / FRAME_MS)
+        self._starved_ticks = 0
         self._silence = format.silence()
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._ticks_without_frame = 0
@@ -59,6 +63,7 @@ class VoiceLine:
 
     def next_frame(self) -> bytes | None:
         frame = self._playout.pull()
+        self._watch_for_stall(starved=frame is None and self._playout.speaking is not None)
         caller = self._waiting.popleft() if self._waiting else None
         for observer in self._observers:
             observer.frames(self._call_id, caller, frame, self._format.rate)
@@ -102,6 +107,14 @@ class VoiceLine:
         """All audio of the reply is queued."""
         self._playout.finish(reply)
 
+    def finish_all(self) -> None:
+        """No more audio comes of any reply; what is queued is played."""
+        self._playout.finish_all()
+
+    def is_open(self, reply: ReplyId) -> bool:
+        """Whether audio of ``reply`` is still taken."""
+        return self._playout.is_open(reply)
+
     def stop(self) -> tuple[ReplyCut, ...]:
         """Silence the line at once; one event per reply that was cut."""
         return tuple(ReplyCut(ReplyId(cut.reply), cut.heard_ms) for cut in self._playout.stop())
@@ -119,12 +132,19 @@ class VoiceLine:
         if self._playout.idle:
             self._happened(PlayoutIdle())
 
+    def _watch_for_stall(self, *, starved: bool) -> None:
+        """A reply that stands still in its middle for too long: whoever makes it is lost."""
+        self._starved_ticks = self._starved_ticks + 1 if starved else 0
+        if self._starved_ticks == self._stall_ticks:
+            self._happened(AgentLost(f"the reply stood still for {self._stall_ticks * FRAME_MS / 1000:g} s"))
+
     def _hear(self, pcm: bytes) -> None:
         agent, to_agent = self._agent, self._to_agent
         if agent is not None and to_agent is not None:
             agent.hear(to_agent.process(pcm))
         guarded = self._playout.speaking is not None
         if guarded and not self._barge_in:
+            self._ear.forget()
             return
         edge = self._ear.process(pcm, guarded)
         if edge is None:

@@ -186,6 +186,31 @@ async def test_a_killed_engine_loses_no_caller(programs: Programs, phone: Baresi
     assert reached - killed < DEAD_MAN_SECONDS + 1
 
 
+async def test_a_frozen_engine_loses_no_caller(programs: Programs, phone: BaresipPhone, rtp: RtpCapture) -> None:
+    await call(phone)
+    agent = rtp.to(phone.rtp_ports)
+    await agent.wait_voice()
+    programs.engine.process.send_signal(signal.SIGSTOP)  # its sockets stay open, and nothing is written any more
+    frozen = time.time()
+    reached = await agent.wait_tone(timeout=DEAD_MAN_SECONDS + 5)
+    assert reached - frozen < DEAD_MAN_SECONDS + 1
+    programs.engine.kill()
+
+
+async def test_a_caller_whose_media_leg_is_lost_reaches_a_human(
+    programs: Programs, phone: BaresipPhone, rtp: RtpCapture, asterisk: Trial
+) -> None:
+    await call(phone)
+    agent = rtp.to(phone.rtp_ports)
+    await agent.wait_voice()
+    ids = [line.split("!")[-1] for line in asterisk.cli("core show channels concise").splitlines()]
+    (leg,) = [channel_id for channel_id in ids if channel_id.startswith("offhook-media-")]
+    lost = time.time()
+    asterisk.ari("DELETE", f"/channels/{leg}")
+    assert await agent.wait_tone(timeout=5) - lost < 2.0
+    await until(lambda: programs.health()["calls"].get("rescued") == 1)
+
+
 async def test_callers_of_a_killed_engine_are_taken_up_by_the_next(
     programs: Programs, phone: BaresipPhone, rtp: RtpCapture
 ) -> None:

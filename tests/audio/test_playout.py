@@ -254,3 +254,10 @@ def test_a_reply_is_converted_as_it_is_fetched_and_heard_in_its_own_time() -> No
     level = np.sqrt(np.mean(heard.astype(float) ** 2))
     assert level == pytest.approx(8000 / np.sqrt(2), rel=0.02)
     assert playout.stop() == (Cut(1, 500.0),)
+
+
+def test_an_endless_reply_does_not_fill_the_memory() -> None:
+    playout = Playout(SLIN8)
+    playout.begin(1)
+    minute = bytes(SLIN8.byte_count(60_000))
+    assert [playout.push(1, minute) for _ in range(12)] == [True] * 11 + [False]

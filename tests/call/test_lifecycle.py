@@ -108,3 +108,13 @@ def test_every_end_says_where_the_caller_goes() -> None:
         assert bool(ends) == (phase is Phase.ENDED)
         if ends and ends[0].reason not in leaves_us:
             assert isinstance(actions[-2], do.HangUp | do.TransferToHuman)
+
+
+def test_words_that_are_waiting_are_said_although_their_agent_is_lost() -> None:
+    assert after(ATTACHED, STARTED, HangupAsked(), AgentLost("gone"))[0] is Phase.CLOSING
+    assert after(ATTACHED, STARTED, TransferAsked("please"), AgentLost("gone"))[0] is Phase.HANDING_OVER
+
+
+def test_a_human_asked_for_twice_comes_at_once() -> None:
+    phase, actions = after(ATTACHED, STARTED, TransferAsked("please"), TransferAsked("0"))
+    assert (phase, actions[-1]) == (Phase.ENDED, do.EndCall(EndReason.TRANSFERRED))

@@ -34,6 +34,8 @@ class FakeControl:
         self._events.put_nowait(event)
 
     async def _do(self, what: str) -> None:
+        if "close" in self.done and what != "close":
+            raise CallGone("closed before")
         self.done.append(what)
         if what in self.fails:
             raise self.fails[what]

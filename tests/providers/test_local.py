@@ -108,7 +108,7 @@ async def test_a_turn_travels_pre_roll_first_and_comes_back_as_a_reply() -> None
         await server.says({"type": "clause", "reply": 1, "text": "Ten o'clock."})
         await server.sounds(1)
         await server.sounds(1)
-        await server.says({"type": "tool", "id": "t1", "name": "hangup", "arguments": {}})
+        await server.says({"type": "tool", "reply": 1, "id": "t1", "name": "hangup", "arguments": {}})
         await server.says({"type": "reply_end", "reply": 1, "cancelled": False})
 
     async with agent_against(script, preroll_ms=40) as (agent, done):
@@ -177,6 +177,22 @@ async def test_a_reply_to_words_the_caller_has_gone_on_from_is_stopped_unheard()
         await done
 
 
+async def test_a_greeting_that_comes_after_the_caller_began_is_stopped_unheard() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert [(await server.hears())["type"] for _ in range(2)] == ["greet", "turn_begin"]
+        await server.says({"type": "reply", "reply": 1, "turn": None})
+        assert await server.hears() == {"type": "cancel", "reply": 1, "heard_ms": 0}
+        await server.says({"type": "tool", "reply": 1, "id": "t1", "name": "hangup", "arguments": {}})
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+
+    async with agent_against(script) as (agent, done):
+        agent.greet()
+        agent.caller_spoke()
+        assert await collect(agent, ReplyEnded) == [ReplyEnded(ReplyId(1))]
+        await done
+
+
 async def test_keys_nudges_and_tool_results_travel() -> None:
     async def script(server: Server) -> None:
         await ready(server)
@@ -212,6 +228,9 @@ async def test_sound_outside_a_turn_stays_here() -> None:
     [
         ({"type": "error", "code": "busy", "message": "full", "fatal": True}, r"full \(busy\)"),
         ("not json", "does not speak our protocol"),
+        ("[" * 100_000, "does not speak our protocol"),
+        ({"type": "ready"}, "no sound we can use"),
+        ({**READY, "input_rate": 11025}, "no sound we can use"),
         ({"type": "partial"}, "partial"),
     ],
 )
@@ -239,6 +258,8 @@ async def test_no_server_is_an_error_with_its_address() -> None:
         lambda server: server.says("not json"),
         lambda server: server.says({"type": "final"}),
         lambda server: server.says({"type": "reply", "reply": "x"}),
+        lambda server: server.says('{"type": "reply", "reply": Infinity}'),
+        lambda server: server.says({"type": "reply", "reply": 2**32, "turn": None}),
         lambda server: server.says(b"\0\0\0"),
         lambda server: server.says({"type": "error", "code": "internal", "message": "oh", "fatal": True}),
     ],

@@ -18,6 +18,8 @@ from ai_engine.call.events import (
     ReplyAudio,
     ReplyCut,
     ReplyEnded,
+    ReplyId,
+    ReplyText,
     TakenBack,
     ToolAsked,
 )
@@ -152,11 +154,17 @@ def test_a_reply_that_comes_right_after_an_interruption_is_heard_whole() -> None
 
 def test_with_barge_in_off_the_agent_is_not_interrupted() -> None:
     async def story(call: Call) -> None:
+        await call.quiet(400)
+        heard = call.media.heard_ms()
         await call.speak(1000)
-        assert call.media.heard_ms() > 800
+        assert call.media.heard_ms() == heard + 1000
         assert not call.witness.saw(ReplyCut)
+        await call.quiet(3000)
+        await call.speak(500)
+        await call.quiet(1000)
+        assert call.agent.told == ["greet", "spoke", "paused"], "the ear did not open again"
 
-    place(story, ScriptedAgent(("A long story.", 4000)), settings=SessionSettings(barge_in=False))
+    place(story, ScriptedAgent(("A long story.", 4000), ("Yes.", 400)), settings=SessionSettings(barge_in=False))
 
 
 def test_a_turn_ends_although_the_phone_stops_sending() -> None:
@@ -345,6 +353,149 @@ def test_what_the_caller_said_is_on_record_and_partial_words_are_not() -> None:
     call = place(story)
     assert call.witness.saw(CallerSpoke)
     assert call.witness.saw(CallerPaused)
+
+
+def test_whatever_breaks_the_caller_reaches_a_human_before_the_call_is_released() -> None:
+    async def run() -> None:
+        call = Call(ScriptedAgent(("Hello.", 400)))
+
+        def break_down(*_: object) -> None:
+            raise ZeroDivisionError("a defect")
+
+        call.agent.greet = break_down  # type: ignore[method-assign]
+        await call.quiet(300)
+        assert call.running.done()
+        assert isinstance(call.running.exception(), ExceptionGroup)
+        assert call.control.done == ["answer", "attach_media", "transfer offhook,human", "close"]
+        assert call.agent.closed == 1
+
+    run_virtual(run())
+
+
+def test_the_human_key_works_during_the_announcement_of_the_hand_over() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        reply = call.agent.reply("One moment, I will connect you.", 4000, ends=False)
+        call.agent.tell(ToolAsked("t1", "transfer", {}))
+        call.agent.tell(ReplyEnded(reply))
+        await call.quiet(500)
+        call.control.tell(DigitReceived("0"))
+        await call.quiet(60)
+        assert call.running.done()
+        assert await call.reason() is EndReason.TRANSFERRED
+
+    place(story)
+
+
+def test_a_reply_that_stands_still_in_its_middle_means_a_lost_agent() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.reply("And then", 400, ends=False)
+        await call.quiet(4000)
+        assert not call.witness.saw(AgentLost)
+        assert await call.reason() is EndReason.RESCUED
+        assert "stood still for 4 s" in str(call.witness.saw(AgentLost)[0])
+
+    place(story)
+
+
+def test_a_caller_who_hangs_up_in_the_middle_of_a_reply_has_heard_only_that_much() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(1100)
+        call.control.tell(CallerHungUp())
+        await call.reason()
+        assert call.witness.lines[0]["cut"]
+        assert call.witness.lines[0]["text"] == "one two"
+
+    place(story, ScriptedAgent(("one two three four five six seven eight", 4000)))
+
+
+def test_words_of_a_refused_reply_are_not_on_record() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.tell(ReplyText(ReplyId(99), "never begun"))
+        await call.quiet(100)
+        assert [said.text for said in call.session.transcript.utterances] == ["Hello."]
+
+    place(story)
+
+
+def test_a_goodbye_that_is_waiting_is_said_although_the_agent_is_lost() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.reply("Goodbye.", 2000, ends=False)
+        call.agent.tell(ToolAsked("t1", "hangup", {}))
+        await call.quiet(500)
+        call.agent.tell(ProviderError("it died"))
+        assert await call.reason() is EndReason.AGENT_HUNG_UP
+        assert call.media.heard_ms() == 2400
+
+    place(story)
+
+
+def test_a_connection_that_came_although_its_leg_failed_is_sent_away() -> None:
+    async def run() -> None:
+        call = Call(ScriptedAgent())
+        call.control.fails["attach_media"] = AsteriskError("the leg ended", 500)
+        await call.reason()
+        assert call.media.closed
+
+    run_virtual(run())
+
+
+def test_a_caller_who_speaks_while_an_answer_is_due_stops_the_clock_of_the_answer() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        await call.speak(300)
+        await call.quiet(1000)  # the turn is over, and no answer comes
+        await call.speak(6000)
+        assert not call.witness.saw(AgentLost)
+
+    place(story, ScriptedAgent(("Hello.", 400)))
+
+
+def test_a_caller_who_speaks_makes_the_count_of_nudges_begin_again() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(3500)
+        await call.speak(300)
+        await call.quiet(3500)
+        await call.speak(300)
+        await call.quiet(3500)
+        assert call.agent.told.count("nudge") == 3
+        assert not call.running.done()
+
+    settings = SessionSettings(no_input_seconds=2.0, no_input_limit=1)
+    place(story, ScriptedAgent(*[("Yes?", 400)] * 6), settings=settings)
+
+
+def test_a_goodbye_that_was_interrupted_leaves_no_clock_behind() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        reply = call.agent.reply("Goodbye.", 2000, ends=False)
+        call.agent.tell(ToolAsked("t1", "hangup", {}))
+        call.agent.tell(ReplyEnded(reply))
+        await call.quiet(300)
+        await call.speak(400)
+        await call.quiet(6000)
+        assert call.session.phase is Phase.TALKING
+
+    settings = SessionSettings(last_words_seconds=4.0, no_input_seconds=60.0)
+    place(story, ScriptedAgent(("Hello.", 400), ("Yes.", 400)), settings=settings)
+
+
+def test_a_hang_up_waits_for_the_frames_on_their_way() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        reply = call.agent.reply("Goodbye.", 400, ends=False)
+        call.agent.tell(ToolAsked("t1", "hangup", {}))
+        call.agent.tell(ReplyEnded(reply))
+        while call.media.heard_ms() < 800:
+            await call.quiet(20)
+        await call.quiet(200)
+        assert "hang_up" not in call.control.done
+        await call.reason()
+
+    place(story)
 
 
 def test_a_transfer_that_asterisk_refuses_still_releases_the_call() -> None:
