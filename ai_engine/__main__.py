@@ -12,7 +12,7 @@ from ai_engine.app import App, ApplicationTaken, engine_version
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.schema import text as schema_text
 from ai_engine.errors import ConfigError
-from ai_engine.observe.logs import start_logging
+from ai_engine.observe.logs import LogPipe, start_logging
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with suppress(ImportError):  # not built for every platform
@@ -50,7 +50,7 @@ def _run(config: EngineConfig) -> int:
     pipe = start_logging(config.logging.level, config.logging.format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve(config, pipe))
     except ApplicationTaken:
         return 1
     finally:
@@ -58,8 +58,8 @@ def _run(config: EngineConfig) -> int:
     return 0
 
 
-async def _serve(config: EngineConfig) -> None:
-    await App(config).run()
+async def _serve(config: EngineConfig, pipe: LogPipe) -> None:
+    await App(config, lambda: pipe.dropped).run()
 
 
 def _schema(check: Path | None) -> int:

@@ -44,13 +44,14 @@ _DRAIN_SECONDS = 5.0
 class App:
     """The engine as one object; ``run`` returns after SIGTERM or SIGINT."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        """Reads models and prompts, opens nothing. Raises ConfigError."""
+    def __init__(self, config: EngineConfig, dropped_lines: Callable[[], int]) -> None:
+        """Reads models and prompts, opens nothing; ``dropped_lines`` counts those of the log. Raises ConfigError."""
         self._config = config
+        self._dropped_lines = dropped_lines
         self._format = AudioFormat(config.streaming.sample_rate_hz)
         self._session_settings = session_settings(config)
         self._prompts = load_prompts(self._format)
-        self._new_ear()  # a detector that cannot be loaded is found out before the first call
+        self._try_ear()
         self._wheel = TimerWheel()
         self._listener = AudioSocketListener(audiosocket_settings(config), self._wheel)
         self._registry = Registry(self._new_session, self._session_settings)
@@ -59,7 +60,12 @@ class App:
         self._observers: list[Observer] = [CallLog(), *([self._recorder] if self._recorder else [])]
         self._heartbeat = Heartbeat()
         self._health = HealthServer(
-            config.health.host, config.health.port, self.snapshot, self._heartbeat, version=engine_version()
+            config.health.host,
+            config.health.port,
+            self.snapshot,
+            self.readiness,
+            self._heartbeat,
+            version=engine_version(),
         )
         self._watchdog = Watchdog(self._wheel)
 
@@ -143,13 +149,25 @@ class App:
         settings = self._session_settings.vad
         return VoiceActivity(self._format, settings, make_scorer(self._format, settings))
 
+    def _try_ear(self) -> None:
+        """A detector that cannot be loaded is found out before the first call. Raises ConfigError."""
+        try:
+            self._new_ear()
+        except ValueError as error:
+            raise ConfigError(f"vad: {error}") from error
+
     # -- health ----------------------------------------------------------------------------------------------
+
+    def readiness(self) -> dict[str, Any]:
+        """What no call can be taken without. Called from the office: reads values, never blocks."""
+        return {"ari": {"up": self._ari.connected}, "audiosocket": {"up": self._listener.listening}}
 
     def snapshot(self) -> dict[str, Any]:
         """The state of everything as plain data. Called from the office: reads values, changes nothing, may block."""
+        ready = self.readiness()
         return {
             "ari": {
-                "up": self._ari.connected,
+                **ready["ari"],
                 "url": ari_settings(self._config).url,
                 "app": self._config.asterisk.app_name,
                 "asterisk": self._ari.version,
@@ -157,7 +175,7 @@ class App:
                 "bad_frames": self._ari.bad_frames,
                 "orphans": self._ari.orphans,
             },
-            "audiosocket": {"up": self._listener.listening, **self._listener.counters},
+            "audiosocket": {**ready["audiosocket"], **self._listener.counters},
             "providers": {"local": probe_local_server(self._config.providers.local.url)},
             "media_directory": check_media_directory(self._config.media.directory),
             "calls": {
@@ -177,9 +195,11 @@ class App:
             "recorder": None
             if self._recorder is None
             else {
+                "dropped_calls": self._recorder.dropped_calls,
                 "dropped_frames": self._recorder.dropped_frames,
                 "dropped_events": self._recorder.dropped_events,
             },
+            "log": {"dropped": self._dropped_lines()},
         }
 
 

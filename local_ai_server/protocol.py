@@ -185,6 +185,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class ToolAsked:
+    reply: int
     id: str
     name: str
     arguments: Mapping[str, Any]

@@ -25,6 +25,8 @@ class SpokenReply:
         """The words that were heard; a clause cut in the middle keeps its share of words."""
         if self.heard_ms is None:
             return " ".join(text for text, _ in self.clauses)
+        if not self.heard_ms:
+            return ""
         heard, left = [], self.heard_ms
         for text, ms in self.clauses:
             words = text.split()

@@ -82,6 +82,10 @@ class Session:
         self._tools = count(1)
         self._making: _Making | None = None
         self._misunderstood = 0
+        self._unanswered = ""
+        """What the caller asked and has heard no sound in answer to; the next turn may be no more than a cough."""
+        self._answering = (0, "")
+        """The latest reply, and the question that is unanswered again should none of it be heard."""
         self._guesses: asyncio.Queue[_Turn] = asyncio.Queue()
         self._is_guessing = False
 
@@ -227,6 +231,9 @@ class Session:
     def _cancel(self, reply: int, heard_ms: float) -> None:
         # synthesis runs far ahead of the line, so mostly the reply is made already and only the record changes
         self.record.cut(reply, heard_ms)
+        latest, question = self._answering
+        if reply == latest and heard_ms == 0:
+            self._unanswered = question
         if self._making and self._making.number == reply:
             self._making.task.cancel()
 
@@ -235,10 +242,11 @@ class Session:
             ask = await self._asks.get()
             if ask.turn:
                 if ask.turn.is_dropped:
+                    self._unanswered = ask.text or self._unanswered
                     continue
                 del self._turns[ask.turn.number]
             number = next(self._numbers)
-            task = asyncio.create_task(self._make(number, ask))
+            task = asyncio.create_task(self._make(number, ask, self._take_question(number, ask)))
             self._making = _Making(number, task)
             try:
                 await asyncio.wait({task})
@@ -257,15 +265,22 @@ class Session:
                 await self._report(f"reply {number} was lost: {error}")
         await self._send(protocol.ReplyEnd(number, is_cut_short))
 
-    async def _make(self, number: int, ask: _Ask) -> None:
+    def _take_question(self, number: int, ask: _Ask) -> str:
+        """What the caller waits for as reply ``number`` begins: the turn's text, or where it has none, an earlier's."""
+        question = ask.text or self._unanswered
+        self._unanswered = ""
+        self._answering = (number, question)
+        return question
+
+    async def _make(self, number: int, ask: _Ask, question: str) -> None:
         await self._send(protocol.Reply(number, ask.turn.number if ask.turn else None))
-        if ask.line is None and ask.text:
-            self.record.caller_said(ask.text)
+        if ask.line is None and question and self.record.entries[-1:] != (("caller", question),):
+            self.record.caller_said(question)
         heard_so_far = self.record.entries
         spoken = self.record.agent_begins(number)
         splitter = ClauseSplitter()
         tools: list[str] = []
-        async with aclosing(self._pieces(ask, heard_so_far)) as pieces:
+        async with aclosing(self._pieces(ask.line, question, heard_so_far)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Act):
                     tools.append(piece.name)
@@ -276,14 +291,16 @@ class Session:
         for clause in splitter.flush():
             await self._speak(spoken, clause)
         for name in tools:
-            await self._send(protocol.ToolAsked(f"tool-{next(self._tools)}", name, {}))
+            await self._send(protocol.ToolAsked(number, f"tool-{next(self._tools)}", name, {}))
 
-    async def _pieces(self, ask: _Ask, heard_so_far: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
-        if ask.line is not None:
-            for token in tokens_of(ask.line):
+    async def _pieces(
+        self, line: str | None, question: str, heard_so_far: tuple[tuple[str, str], ...]
+    ) -> AsyncGenerator[Piece, None]:
+        if line is not None:
+            for token in tokens_of(line):
                 yield token
             return
-        is_understood = bool(ask.text)
+        is_understood = bool(question)
         if is_understood:
             async with aclosing(self._model.answer(self._agent, heard_so_far)) as pieces:
                 async for piece in pieces:

@@ -67,8 +67,12 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.jobs: queue.SimpleQueue[tuple[int, str, tuple[Any, ...]]] = queue.SimpleQueue()
-        self.cancelled: set[int] = set()
+        self._withdrawn = LOADED
+        """The latest job the parent wants no more; job numbers grow, so those before it are done with."""
         threading.Thread(target=self._read, daemon=True).start()
+
+    def is_cancelled(self, job: int) -> bool:
+        return job == self._withdrawn
 
     def send(self, job: int, kind: str, value: object) -> None:
         data = pickle.dumps((job, kind, value), pickle.HIGHEST_PROTOCOL)
@@ -82,7 +86,7 @@ class Link:
         while len(head := stream.read(LENGTH.size)) == LENGTH.size:
             job, method, arguments = pickle.loads(stream.read(LENGTH.unpack(head)[0]))
             if method is None:
-                self.cancelled.add(job)
+                self._withdrawn = job
             else:
                 self.jobs.put((job, method, arguments))
         os._exit(0)
@@ -100,7 +104,6 @@ def run(sock: socket.socket, stt: str, tts: str) -> None:
         while True:
             job, method, arguments = link.jobs.get()
             _work(models, link, job, method, arguments)
-            link.cancelled.discard(job)
     except Exception as error:  # noqa: BLE001 - the edge of the process; a model that threw is not to be trusted again
         structlog.get_logger().exception("worker failed")
         link.send(job, "failed", f"{type(error).__name__}: {error}")
@@ -110,7 +113,7 @@ def _work(models: Models, link: Link, job: int, method: str, arguments: tuple[An
     def emit(pcm: bytes) -> bool:
         if pcm:
             link.send(job, "item", pcm)
-        return job not in link.cancelled
+        return not link.is_cancelled(job)
 
     try:
         link.send(job, "done", getattr(models, method)(emit, *arguments))

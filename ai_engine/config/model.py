@@ -1,11 +1,12 @@
 """What ``config/ai-agent.yaml`` may say, section by section, with units, ranges and defaults."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
+from yarl import URL
 
 from ai_engine.config.agents import AgentSection, Section
 
@@ -18,12 +19,33 @@ def _network(text: str) -> str:
     return text
 
 
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]
+def _host(text: str) -> str:
+    if ":" in text:
+        try:
+            IPv6Address(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no IPv6 address; a port has a key of its own") from error
+    return text
+
+
+def _server(text: str) -> str:
+    if not URL(text).host:  # a port that is none is a ValueError by itself
+        raise ValueError(f"{text!r} names no host")
+    return text
+
+
+def _base(text: str) -> str:
+    if "?" in text or "#" in text:
+        raise ValueError(f"{text!r} must not have a query or a fragment, since paths are added to it")
+    return text
+
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$"), AfterValidator(_host)]
 Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")]
-WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$")]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$"), AfterValidator(_server), AfterValidator(_base)]
+WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$"), AfterValidator(_server)]
 Network = Annotated[str, AfterValidator(_network)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Milliseconds = Annotated[int, Field(gt=0, le=600_000)]
@@ -124,8 +146,8 @@ class BargeIn(Section):
 
     enabled: bool = True
     """False lets every reply play to its end."""
-    min_ms: Annotated[int, Field(ge=40, le=2000)] = 100
-    """Speech needed to interrupt; less is a cough."""
+    min_ms: Annotated[int, Field(ge=40, le=500)] = 100
+    """Speech needed to interrupt, with hardly a gap in it; less is a cough."""
     margin_db: Annotated[float, Field(ge=0, le=40)] = 10.0
     """How far speech must stand above the noise to interrupt, in dB; the agent's own echo should not."""
 
@@ -141,8 +163,8 @@ class VadSection(Section):
     """silero only: the probability that counts as speech."""
     margin_db: Annotated[float, Field(ge=0, le=40)] = 8.0
     """How far speech must stand above the noise of the line, in dB."""
-    start_ms: Annotated[int, Field(ge=20, le=1000)] = 60
-    """Speech needed to open a turn while the agent is silent."""
+    start_ms: Annotated[int, Field(ge=20, le=500)] = 60
+    """Speech needed to open a turn while the agent is silent, with hardly a gap in it."""
     end_silence_ms: Annotated[int, Field(ge=100, le=5000)] = 500
     """Quiet that ends a turn."""
     max_turn_ms: Annotated[int, Field(ge=1000, le=120_000)] = 15_000

@@ -33,8 +33,9 @@ class Heartbeat:
 class HealthServer:
     """``GET /live``, ``/ready`` and ``/health``; runs in the office, so that a stuck call loop is noticed.
 
-    ``snapshot`` is called from another thread and returns plain data with at least
-    ``{"ari": {"up": bool}, "audiosocket": {"up": bool}}``; one that is down says why in ``error``.
+    Both callables are called from other threads and return plain data with at least
+    ``{"ari": {"up": bool}, "audiosocket": {"up": bool}}``; one that is down may say why in ``error``. ``ready`` has
+    no more than that and returns at once; ``snapshot`` may block, and only ``/health`` waits for it.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class HealthServer:
         host: str,
         port: int,
         snapshot: Callable[[], Mapping[str, Any]],
+        ready: Callable[[], Mapping[str, Any]],
         heartbeat: Heartbeat,
         *,
         version: str = "",
@@ -51,6 +53,7 @@ class HealthServer:
         self.port = port
         self._host = host
         self._snapshot = snapshot
+        self._is_ready = ready
         self._heartbeat = heartbeat
         self._version = version
         self._stuck_seconds = stuck_seconds
@@ -85,11 +88,12 @@ class HealthServer:
         return _answer({"live": not trouble, "reasons": trouble}, well=not trouble)
 
     async def _ready(self, _: web.Request) -> web.Response:
-        trouble = self._stuck() + _missing(await self._look())
+        trouble = self._stuck() + _missing(self._is_ready())
         return _answer({"ready": not trouble, "reasons": trouble}, well=not trouble)
 
     async def _health(self, _: web.Request) -> web.Response:
-        state = await self._look()
+        # A snapshot looks at directories, which may hang; the office must go on answering the other two.
+        state = await asyncio.to_thread(self._snapshot)
         trouble = self._stuck() + _missing(state)
         own = {
             "status": "degraded" if trouble else "ok",
@@ -99,10 +103,6 @@ class HealthServer:
             "call_loop": {"heartbeat_age_seconds": round(self._heartbeat.age, 2)},
         }
         return _answer({**own, **state}, well=not trouble)
-
-    async def _look(self) -> Mapping[str, Any]:
-        # A snapshot looks at directories, which may hang; the office must go on answering /live.
-        return await asyncio.to_thread(self._snapshot)
 
     def _stuck(self) -> list[str]:
         age = self._heartbeat.age

@@ -21,6 +21,8 @@ _SECRET_IN_TEXT = re.compile(
               | \bauthorization ['"]? \s*[=:]\s* ['"]? (?:basic|bearer|token)? \s* )
         [^\s'"&,;})]+ """
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Orders to a terminal; tabs and newlines stay, for a traceback has them and the renderer quotes those of values."""
 _FIRST_KEYS = ("timestamp", "level", "call_id", "event")
 
 
@@ -102,7 +104,7 @@ def _renderers(format: Literal["console", "json"], stream: TextIO) -> list[Proce
         exception_formatter=structlog.dev.plain_traceback,
         pad_event_to=0,
     )
-    return [_in_order, renderer]
+    return [_in_order, _disarm, renderer]
 
 
 def _catch(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -122,6 +124,15 @@ def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     first = {key: event[key] for key in _FIRST_KEYS if key in event}
     rest = {key: value for key, value in event.items() if key not in first and not key.startswith("_")}
     return first | rest
+
+
+def _disarm(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What a caller's phone or a peer sent must not command the operator's terminal."""
+    return {key: _CONTROL.sub(_escape, value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

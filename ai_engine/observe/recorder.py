@@ -21,8 +21,6 @@ log = structlog.get_logger(__name__)
 _CHUNK = 50
 """Frames (1 s) that are handed over together: the writer wakes once a second per call, not fifty times."""
 _MOST_WAITING = 1000
-_MOST_CLOSED = 64
-"""Folders of ended calls for which a transcript may still come."""
 
 Job = Callable[[], None]
 
@@ -41,12 +39,16 @@ class _Tape:
 class Recorder:
     """Implements ``Observer``. When the disk is slow, sound is lost and counted; the call is never held back.
 
+    What waits for the disk is bounded, even where the disk never comes back: a call that begins without room is not
+    recorded, and one that is recorded takes no more than two pieces of work beyond the limit to its end.
+
     ``directory/<UTC time>-<call id>/`` gets ``call.wav`` (stereo: caller left, agent right), ``events.jsonl``,
     ``transcript.json`` and ``turns.json`` (see ``latency``).
     """
 
     def __init__(self, directory: Path, most_waiting: int = _MOST_WAITING) -> None:
         """``most_waiting`` is how many pieces of work may wait for the disk."""
+        self.dropped_calls = 0
         self.dropped_frames = 0
         self.dropped_events = 0
         self._directory = directory
@@ -54,7 +56,6 @@ class Recorder:
         self._tapes: dict[str, _Tape] = {}
         self._jobs: queue.SimpleQueue[tuple[str, Job] | None] = queue.SimpleQueue()
         self._open: dict[str, CallFolder] = {}
-        self._closed: dict[str, CallFolder] = {}
         self._troubled: set[str] = set()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
@@ -62,6 +63,10 @@ class Recorder:
     # -- on the call loop ------------------------------------------------------------------------------------
 
     def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
+        if not self._has_room():
+            self.dropped_calls += 1
+            log.error("no room to record the call", call_id=call_id)
+            return
         self._tapes[call_id] = _Tape()
         wall = datetime.now(UTC)
         self._jobs.put((call_id, lambda: self._begin(call_id, facts, now, wall)))
@@ -83,15 +88,14 @@ class Recorder:
             self._hand_over(call_id, tape)
 
     def transcript(self, call_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
-        """What was said and heard, as ``Transcript.lines()`` has it; shortly before or after ``call_ended``."""
-        self._jobs.put((call_id, lambda: self._folder(call_id).transcript(lines)))
+        if call_id in self._tapes:
+            self._jobs.put((call_id, lambda: self._folder(call_id).transcript(lines)))
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
         if (tape := self._tapes.pop(call_id, None)) is None:
             return
         self._hand_over(call_id, tape)
-        self._jobs.put((call_id, lambda: self._folder(call_id).note("CallEnded", {"reason": reason}, now)))
-        self._jobs.put((call_id, lambda: self._end(call_id, tape.lost_ever)))
+        self._jobs.put((call_id, lambda: self._end(call_id, reason, now, tape.lost_ever)))
 
     def close(self, seconds: float = 10.0) -> None:
         """Write what is waiting and make every folder valid. Blocks, up to ``seconds``; not for the call loop."""
@@ -120,12 +124,12 @@ class Recorder:
         while (entry := self._jobs.get()) is not None:
             self._try(*entry)
         for call_id in list(self._open):
-            self._try(call_id, partial(self._end, call_id, 0))
+            self._close(call_id)
 
     def _try(self, call_id: str, job: Job) -> None:
         try:
             job()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if call_id not in self._troubled:
                 self._troubled.add(call_id)
                 log.error("recording is incomplete", call_id=call_id, error=str(error))
@@ -135,21 +139,21 @@ class Recorder:
         folder.note("CallStarted", facts, now)
 
     def _folder(self, call_id: str) -> CallFolder:
-        folder = self._open.get(call_id) or self._closed.get(call_id)
-        if folder is None:
+        if (folder := self._open.get(call_id)) is None:
             raise FileNotFoundError("the folder of the call could not be made")
         return folder
 
-    def _end(self, call_id: str, lost: int) -> None:
-        if (folder := self._open.pop(call_id, None)) is None:
-            self._troubled.discard(call_id)
-            return
-        self._closed[call_id] = folder
-        if len(self._closed) > _MOST_CLOSED:
-            forgotten = next(iter(self._closed))
-            del self._closed[forgotten]
-            self._troubled.discard(forgotten)
+    def _end(self, call_id: str, reason: str, now: float, lost: int) -> None:
+        self._try(call_id, lambda: self._folder(call_id).note("CallEnded", {"reason": reason}, now))
         if lost:
             log.warning("the disk was too slow for the recording", call_id=call_id, lost_ms=lost * FRAME_MS)
+        self._close(call_id)
+
+    def _close(self, call_id: str) -> None:
+        if (folder := self._open.pop(call_id, None)) is not None:
+            self._try(call_id, partial(self._save, call_id, folder))
+        self._troubled.discard(call_id)
+
+    def _save(self, call_id: str, folder: CallFolder) -> None:
         folder.close()
         log.info("recording saved", call_id=call_id, folder=str(folder.path))

@@ -27,7 +27,8 @@ def load_prompts(format: AudioFormat, directory: Path = DIRECTORY) -> dict[Promp
 
 def _load(path: Path, format: AudioFormat) -> bytes:
     try:
-        sound = AudioSegment.from_wav(path).set_channels(1).set_sample_width(SAMPLE_BYTES)
+        with path.open("rb") as file:
+            sound = AudioSegment.from_wav(file).set_channels(1).set_sample_width(SAMPLE_BYTES)
     except (OSError, CouldntDecodeError, EOFError) as error:
         raise ConfigError(f"{path}: the prompt cannot be read: {error}") from error
     # pydub's own rate conversion has no filter; ours has.

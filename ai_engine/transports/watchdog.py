@@ -14,7 +14,8 @@ EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h."""
 
 _CHECKS = 4
-"""Looks at the wheel within the limit. Looks are counted, not seconds: a machine that was paused is not a hang."""
+"""Looks at the wheel within the limit. Looks are counted, not seconds, so this thread takes no pause of the process for
+a hang; but faulthandler has only the clock, and ends one that was frozen for about 4 s with status 1."""
 
 _LAST_WORDS_SECONDS = 1.0
 
@@ -28,7 +29,8 @@ class Watchdog:
     """A thread that calls ``exit(70)`` when ``wheel`` has seats but has not turned for ``limit_seconds``.
 
     A channel of Asterisk can wait for our next byte while it holds a lock the whole PBX needs; the kernel closing our
-    sockets frees it. Where not even this thread can run, faulthandler ends the process with status 1.
+    sockets frees it. Where not even this thread can run, faulthandler ends the process with status 1; so it does when a
+    process with seats goes on after it was frozen (a debugger, a container on pause) for more than about 4 s.
     """
 
     def __init__(self, wheel: TimerWheel, limit_seconds: float = 2.0, exit: Callable[[int], object] = os._exit) -> None:

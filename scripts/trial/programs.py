@@ -28,6 +28,9 @@ from typing import IO, Any, Self
 from scripts.trial.asterisk import Trial
 from scripts.trial.rootfs import CHECKOUT, TrialError
 
+_here = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""What is on this machine is not behind its proxy."""
+
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
@@ -136,7 +139,7 @@ class Programs:
     def health(self) -> dict[str, Any]:
         """What the engine says of itself, well or not."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as reply:
+            with _here.open(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as reply:
                 body = reply.read()
         except urllib.error.HTTPError as unwell:
             body = unwell.read()
@@ -199,7 +202,7 @@ def free_port() -> int:
 def _is_ready(port: int) -> bool:
     with (
         suppress(urllib.error.URLError, OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1) as reply,
+        _here.open(f"http://127.0.0.1:{port}/ready", timeout=1) as reply,
     ):
         return bool(reply.status == 200)
     return False

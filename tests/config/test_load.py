@@ -131,6 +131,15 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("audiosocket: {host: 0.0.0.0}", "audiosocket.advertise: needed, since Asterisk cannot connect to 0.0.0.0"),
         ("audiosocket: {advertise: 10.0.0.5}", "audiosocket.advertise: must match pattern"),
         ("providers: {local: {url: 'http://x/'}}", "providers.local.url: must match pattern"),
+        ("asterisk: {ari_url: 'http://h?a=b'}", "asterisk.ari_url: 'http://h?a=b' must not have a query"),
+        ("asterisk: {ari_url: 'http://h/x#y'}", "asterisk.ari_url: 'http://h/x#y' must not have a query or a fragment"),
+        ("asterisk: {ari_url: 'http://:8088/'}", "asterisk.ari_url: Invalid URL: host is required"),
+        ("asterisk: {ari_url: 'http://?'}", "asterisk.ari_url: 'http://?' names no host"),
+        ("asterisk: {ari_url: 'http://h:99999/'}", "asterisk.ari_url: Port out of range 0-65535"),
+        ("providers: {local: {url: 'ws://h:99999/v1'}}", "providers.local.url: Port out of range 0-65535"),
+        ("asterisk: {host: 'pbx:8088'}", "asterisk.host: 'pbx:8088' is no IPv6 address; a port has a key of its own"),
+        ("barge_in: {min_ms: 501}", "barge_in.min_ms: must be less than or equal to 500, not 501"),
+        ("vad: {start_ms: 501}", "vad.start_ms: must be less than or equal to 500, not 501"),
         ("providers: {deepgram: {}}", "providers.deepgram: unknown key (known here: local)"),
         ("default_provider: openai", "default_provider: must be 'local', not \"openai\""),
         ("llm:", "llm: must be a section with keys of its own"),
@@ -236,6 +245,10 @@ def test_override_that_is_bad_names_the_variable(file: Path) -> None:
     Path(".env").write_text("\nHEALTH_PORT=x\n")
     with pytest.raises(ConfigError, match=r"^\.env:2: HEALTH_PORT: health.port: must be a valid integer"):
         load(file, SECRETS, Path(".env"))
+
+
+def test_address_of_ipv6(file: Path) -> None:
+    assert loaded(file, GOOD + "asterisk: {host: '::1'}\n").asterisk.host == "::1"
 
 
 def test_empty_variable_counts_as_not_set(file: Path) -> None:

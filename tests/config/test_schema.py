@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from ai_engine.config import schema
 from ai_engine.config.overrides import OVERRIDES, SECRETS
@@ -48,5 +49,9 @@ def test_every_value_is_described() -> None:
 
 def test_env_example_names_every_variable_and_no_secret() -> None:
     lines = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert {name for name, _ in lines} == {*OVERRIDES, *SECRETS}
-    assert dict(lines)["ASTERISK_ARI_PASSWORD"] == ""
+    trial = {name for name, _ in lines if name.startswith("OFFHOOK_")}
+    local = set(re.findall(r"LOCAL_AI_[A-Z]+(?:_[A-Z]+)*", (ROOT / "local_ai_server" / "config.py").read_text()))
+    assert {name for name, _ in lines} - trial == {*OVERRIDES, *SECRETS, *local}
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert trial <= set(compose["services"]["asterisk"]["environment"])
+    assert all(value == "" for name, value in lines if "PASSWORD" in name)

@@ -5,6 +5,10 @@ old compose has never heard of does not slip in.
 """
 
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +94,29 @@ def test_each_service_is_asked_how_it_is(services: dict[str, Any], name: str, as
     assert isinstance(check["test"], str)
     assert asks in check["test"]
     assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@pytest.mark.parametrize(("name", "variable"), [("ai-engine", "HEALTH_PORT"), ("local-ai-server", "LOCAL_AI_PORT")])
+def test_no_proxy_is_asked_for_it(services: dict[str, Any], name: str, variable: str) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever).start()
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "http_proxy": "http://127.0.0.1:9",
+            variable: str(server.server_port),  # compose writes variables as the shell does
+        }
+        check = services[name]["healthcheck"]["test"]
+        done = subprocess.run(["sh", "-c", check], env=environment, capture_output=True, text=True, timeout=30)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_media_directory_is_memory_that_engine_and_asterisk_share(services: dict[str, Any]) -> None:

@@ -83,6 +83,12 @@ class Client:
             await self.wire.send(pcm[at : at + 640])
         await self.send("turn_end", turn=number)
 
+    async def cough(self, number: int) -> list[dict[str, Any]]:
+        """A turn in which nothing is understood, and what comes of it."""
+        await self.send("turn_begin", turn=number)
+        await self.send("turn_end", turn=number)
+        return await self.until("reply_end")
+
     async def closed(self) -> int:
         async with asyncio.timeout(10):
             await self.wire.wait_closed()
@@ -171,7 +177,7 @@ async def test_goodbye_asks_for_the_hangup_after_its_sound(address: str) -> None
         await client.send("status")
         assert (await client.next())["type"] == "status"
     assert kinds(said)[-3:] == ["sound", "tool", "reply_end"]
-    assert said[-2] == {"type": "tool", "id": "tool-1", "name": "hangup", "arguments": {}}
+    assert said[-2] == {"type": "tool", "reply": 1, "id": "tool-1", "name": "hangup", "arguments": {}}
 
 
 async def test_not_understood_three_times_asks_for_a_human(address: str) -> None:
@@ -246,6 +252,86 @@ async def test_the_record_holds_what_the_caller_heard(pool: WorkerPool) -> None:
     assert AGENT["greeting"].startswith(greeting)
     assert 1 <= len(greeting.split()) <= 4
     assert rest == [["caller", "[key 5]"], ["caller", "banana"]]
+
+
+HOURS = AGENT["intents"]["hours"]["answer"]
+
+
+async def test_coughs_before_the_answer_do_not_lose_the_question(address: str) -> None:
+    async with calling(address, fallback_limit=1) as client:
+        await client.turn(1, "when are you open")
+        await client.until("reply_end")
+        for turn in (2, 3):
+            await client.send("cancel", reply=turn - 1, heard_ms=0)
+            said = await client.cough(turn)
+            assert said[0] == {"type": "final", "turn": turn, "text": "", "confidence": 0.0}
+            assert said[1] == {"type": "reply", "reply": turn, "turn": turn}
+            assert words(said, "clause") == HOURS
+            assert "tool" not in kinds(said)
+
+
+async def test_a_cough_while_the_answer_is_made_does_not_lose_the_question(address: str) -> None:
+    slow = {"slow": {"phrases": ["when are you open"], "answer": LONG, "action": "hangup"}}
+    async with calling(address, intents=slow) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("clause")
+        await client.send("cancel", reply=1, heard_ms=0)
+        assert "tool" not in kinds(await client.until("reply_end"))
+        await client.send("turn_begin", turn=2)
+        await client.send("turn_end", turn=2)
+        assert words(await client.until("clause"), "clause") == LONG.split(". ")[0] + "."
+
+
+async def test_a_question_asked_before_its_turn_was_dropped_is_not_lost(address: str) -> None:
+    async with calling(address, greeting=LONG) as client:
+        await client.send("greet")
+        await client.until("sound")
+        await client.turn(1, "when are you open")
+        await client.until("final")
+        await client.send("turn_drop", turn=1)
+        await client.send("cancel", reply=1, heard_ms=100)
+        await client.until("reply_end")
+        assert words(await client.cough(2), "clause") == HOURS
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [],
+        [("cancel", {"reply": 1, "heard_ms": 20})],
+        [("cancel", {"reply": 1, "heard_ms": 0}), ("nudge", {})],
+        [("cancel", {"reply": 1, "heard_ms": 0}), ("text", {"turn": 2, "text": "banana"})],
+    ],
+    ids=["heard", "heard in part", "another line heard", "another turn"],
+)
+async def test_an_old_question_is_forgotten(address: str, between: list[tuple[str, dict[str, Any]]]) -> None:
+    async with calling(address) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("reply_end")
+        for type, fields in between:
+            await client.send(type, **fields)
+            if type != "cancel":
+                await client.until("reply_end")
+        assert words(await client.cough(3), "clause") == AGENT["fallback"]
+
+
+async def test_a_question_stays_open_while_no_line_is_heard(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("reply_end")
+        await client.send("cancel", reply=1, heard_ms=0)
+        await client.send("nudge")
+        await client.until("reply_end")
+        await client.send("cancel", reply=2, heard_ms=0)
+        assert words(await client.cough(2), "clause") == HOURS
+
+
+async def test_a_question_answered_late_is_recorded_once(pool: WorkerPool) -> None:
+    async with serving(pool, Parrot()) as (_, address), calling(address) as client:
+        await client.send("text", turn=1, text="banana")
+        await client.until("reply_end")
+        await client.send("cancel", reply=1, heard_ms=0)
+        assert json.loads(words(await client.cough(2), "token")) == [["caller", "banana"]]
 
 
 async def test_a_second_turn_is_answered_after_the_first(address: str) -> None:

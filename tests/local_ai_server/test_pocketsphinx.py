@@ -81,6 +81,22 @@ def test_many_agents_are_forgotten_and_built_again(sphinx: GrammarSphinx) -> Non
     assert sphinx.transcribe(agents[0], caller("number one please", "rms")).text == "number one please"
 
 
+def test_the_latest_agents_are_kept_ready_and_only_those() -> None:
+    sphinx = GrammarSphinx()
+    first, *others = (one_intent(f"number {word} please") for word in "one two three four five six seven".split())
+    for each in others:
+        sphinx.prepare(first)
+        sphinx.prepare(each)
+    kept = [number for number in range(1, 9) if sphinx._decoder.get_fsg(f"agent{number}")]
+    assert kept == [1, 5, 6, 7]
+
+
+def test_a_turn_longer_than_any_phrase_is_not_searched(sphinx: GrammarSphinx, agent: Agent) -> None:
+    hours = caller("when are you open", "rms")
+    assert sphinx.transcribe(agent, hours + bytes(32000 * 20)).text == "when are you open"
+    assert sphinx.transcribe(agent, hours + bytes(32000 * 30)).text == ""
+
+
 def test_words_it_cannot_hear_are_named(sphinx: GrammarSphinx) -> None:
     with pytest.raises(AgentError, match="dictionary: flurgish, zzyzxy"):
         sphinx.prepare(one_intent("flurgish goodbye", "zzyzxy"))

@@ -47,8 +47,18 @@ def test_an_unknown_reply_cuts_nothing() -> None:
     assert record.entries == before
 
 
-def test_a_clause_that_made_no_sound_counts_as_heard() -> None:
+def test_a_clause_that_made_no_sound_counts_as_heard_with_what_came_before() -> None:
+    record = spoken_record()
+    reply = record.agent_begins(9)
+    reply.begin("Well.")
+    reply.sounded(500)
+    reply.begin("...")
+    record.cut(9, 500)
+    assert record.entries[-1] == ("agent", "Well. ...")
+
+
+def test_nothing_is_heard_of_a_clause_before_its_sound() -> None:
     record = Record()
-    record.agent_begins(1).begin("...")
+    record.agent_begins(1).begin("One two three four.")
     record.cut(1, 0)
-    assert record.entries == (("agent", "..."),)
+    assert record.entries == ()

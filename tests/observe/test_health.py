@@ -40,8 +40,17 @@ def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
 def serve(office: Office) -> Iterator[Callable[..., Ask]]:
     servers: list[HealthServer] = []
 
-    def begin(snapshot: Callable[[], dict[str, Any]], heartbeat: Heartbeat | None = None, stuck: float = 5.0) -> Ask:
-        server = HealthServer("127.0.0.1", 0, snapshot, heartbeat or Heartbeat(), version="1.2.3", stuck_seconds=stuck)
+    def begin(
+        snapshot: Callable[[], dict[str, Any]],
+        heartbeat: Heartbeat | None = None,
+        stuck: float = 5.0,
+        ready: Callable[[], dict[str, Any]] | None = None,
+    ) -> Ask:
+        server = HealthServer(
+            *("127.0.0.1", 0, snapshot, ready or snapshot, heartbeat or Heartbeat()),
+            version="1.2.3",
+            stuck_seconds=stuck,
+        )
         servers.append(server)
         office.submit(server.start()).result(5)
         return lambda path: get(server.port, path)
@@ -108,7 +117,7 @@ async def test_heart_beats_with_its_loop() -> None:
         await task
 
 
-def test_live_answers_while_a_snapshot_hangs(serve: Callable[..., Ask]) -> None:
+def test_live_and_ready_answer_while_a_snapshot_hangs(serve: Callable[..., Ask]) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def hang() -> dict[str, Any]:
@@ -116,11 +125,12 @@ def test_live_answers_while_a_snapshot_hangs(serve: Callable[..., Ask]) -> None:
         assert go_on.wait(10)
         return UP
 
-    ask = serve(hang)
+    ask = serve(hang, ready=lambda: UP)
     other = threading.Thread(target=ask, args=("/health",))
     other.start()
     assert asked.wait(5)
     assert ask("/live")[0] == 200
+    assert ask("/ready")[0] == 200
     go_on.set()
     other.join(5)
 
@@ -129,6 +139,6 @@ def test_port_that_is_taken(office: Office) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = HealthServer("127.0.0.1", taken.getsockname()[1], lambda: UP, Heartbeat())
+        server = HealthServer("127.0.0.1", taken.getsockname()[1], lambda: UP, lambda: UP, Heartbeat())
         with pytest.raises(OSError, match="in use"):
             office.submit(server.start()).result(5)

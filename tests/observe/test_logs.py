@@ -61,6 +61,21 @@ def test_console_line(start: Start) -> None:
     assert "\x1b" not in line
 
 
+def test_nobody_commands_the_terminal(start: Start) -> None:
+    pipe, stream = start(format="console")
+    structlog.get_logger("x").info("call started", caller="1\x1b[2Jx", name="\x9b2J\x7f\b", facts={"a": "\x1b[2J"})
+    logging.getLogger("some.library").error("bad \x1b[2J line")
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        structlog.get_logger("x").exception("lost")
+    pipe.stop()
+    written = stream.getvalue()
+    assert not set("\x1b\x9b\x7f\b") & set(written)
+    assert r"caller=1\x1b[2Jx" in written
+    assert "Traceback (most recent call last):\n" in written
+
+
 def test_the_standard_library_uses_the_same_door(start: Start) -> None:
     pipe, stream = start()
     logging.getLogger("some.library").error("refused %s", "x")

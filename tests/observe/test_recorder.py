@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 import structlog
 
-from ai_engine.call.events import AgentSpoke, CallerPaused, CallerSaid, CallerSpoke, ReplyId, ToolAsked
+from ai_engine.call.events import (
+    AgentSpoke,
+    CallerPaused,
+    CallerSaid,
+    CallerSpoke,
+    DigitReceived,
+    ReplyId,
+    ToolAsked,
+)
 from ai_engine.observe import recorder as recorder_module
 from ai_engine.observe.folder import CallFolder
 from ai_engine.observe.recorder import Recorder
@@ -79,18 +87,18 @@ def test_the_whole_folder(tmp_path: Path, recorder: Recorder) -> None:
     assert (turn["onset"], turn["end_of_turn_ms"], turn["first_frame_ms"]) == (101.0, 500.0, 700.0)
 
 
-def test_transcript_after_the_end_and_two_calls_at_once(tmp_path: Path, recorder: Recorder) -> None:
+def test_two_calls_at_once(tmp_path: Path, recorder: Recorder) -> None:
     recorder.call_started("a", {}, 1.0)
     recorder.call_started("b", {}, 1.0)
     for n in range(70):
         recorder.frames("a", frame(n), None, 8000)
         recorder.frames("b", None, frame(n, 320), 16000)
+    recorder.transcript("a", [{"speaker": "agent", "text": "of a"}])
     recorder.call_ended("a", "x", 2.0)
-    recorder.transcript("a", [{"speaker": "agent", "text": "late"}])
     recorder.call_ended("b", "x", 2.0)
     recorder.close()
     a, b = sorted((tmp_path / "calls").iterdir(), key=lambda folder: folder.name[-1])
-    assert json.loads((a / "transcript.json").read_text()) == [{"speaker": "agent", "text": "late"}]
+    assert json.loads((a / "transcript.json").read_text()) == [{"speaker": "agent", "text": "of a"}]
     assert read(a / "call.wav")[1].tolist() == [[n, 0] for n in range(70)]
     assert read(b / "call.wav")[1].tolist() == [[0, n] for n in range(70)]
 
@@ -111,9 +119,49 @@ def test_name_of_the_folder_cannot_leave_the_directory(tmp_path: Path, recorder:
     assert only(tmp_path / "calls").name.endswith("Z-.._.._x_y_z")
 
 
+def test_text_that_utf8_does_not_have_is_escaped_and_the_next_call_recorded(tmp_path: Path, recorder: Recorder) -> None:
+    recorder.call_started("a", {"caller": "\ud800"}, 1.0)
+    recorder.happened("a", CallerSpoke(), 1.5)
+    recorder.happened("a", CallerSaid("half \udc00"), 2.0)
+    recorder.transcript("a", [{"speaker": "caller", "text": "half \udc00"}])
+    recorder.call_ended("a", "x", 3.0)
+    record(recorder, "b", frames=1)
+    recorder.close()
+    a, b = sorted((tmp_path / "calls").iterdir(), key=lambda folder: folder.name[-1])
+    assert [event.get("text") for event in lines(a)] == [None, None, "half \udc00", None]
+    assert json.loads((a / "transcript.json").read_text())[0]["text"] == "half \udc00"
+    assert json.loads((a / "turns.json").read_text())[0]["text"] == "half \udc00"
+    assert len(read(b / "call.wav")[1]) == 1
+
+
+def test_what_is_no_json_costs_its_own_call_only(tmp_path: Path, recorder: Recorder) -> None:
+    endless: dict[str, Any] = {}
+    endless["itself"] = endless
+    with structlog.testing.capture_logs() as logs:
+        recorder.call_started("a", {}, 1.0)
+        recorder.transcript("a", [endless])
+        recorder.call_ended("a", "x", 2.0)
+        record(recorder, "b", frames=1)
+        recorder.close()
+    assert [(entry["event"], entry["call_id"]) for entry in logs] == [
+        ("recording is incomplete", "a"),
+        ("recording saved", "a"),
+        ("recording saved", "b"),
+    ]
+
+
+def test_which_keys_were_pressed_is_not_kept(tmp_path: Path, recorder: Recorder) -> None:
+    recorder.call_started("a", {}, 1.0)
+    recorder.happened("a", DigitReceived("4"), 2.0)
+    recorder.close()
+    pressed = lines(only(tmp_path / "calls"))[1]
+    assert (pressed["event"], pressed["digit"]) == ("DigitReceived", "*hidden*")
+
+
 def test_unknown_call_is_ignored(tmp_path: Path, recorder: Recorder) -> None:
     recorder.frames("nobody", b"", b"", 8000)
     recorder.happened("nobody", CallerSpoke(), 1.0)
+    recorder.transcript("nobody", [])
     recorder.call_ended("nobody", "x", 1.0)
     recorder.close()
     assert not (tmp_path / "calls").exists()
@@ -139,6 +187,34 @@ def test_slow_disk_drops_counts_and_keeps_the_place(tmp_path: Path, monkeypatch:
     go_on.set()
     recorder.close()
     assert len(read(only(tmp_path / "calls") / "call.wav")[1]) == 100
+
+
+def test_disk_that_never_comes_back_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, waiting = threading.Event(), threading.Event()
+
+    class StuckFolder(CallFolder):
+        def note(self, *line: Any) -> None:
+            waiting.set()
+            assert go_on.wait(10)
+            super().note(*line)
+
+    monkeypatch.setattr(recorder_module, "CallFolder", StuckFolder)
+    recorder = Recorder(tmp_path / "calls", most_waiting=10)
+    recorder.call_started("first", {}, 1.0)
+    assert waiting.wait(10)
+    with structlog.testing.capture_logs() as logs:
+        for n in range(100):
+            recorder.call_started(f"call-{n}", {}, 1.0)
+            recorder.transcript(f"call-{n}", [{"speaker": "agent", "text": "hello"}])
+            recorder.call_ended(f"call-{n}", "x", 2.0)
+    assert recorder._jobs.qsize() <= 3 * 10
+    assert recorder.dropped_calls == [entry["event"] for entry in logs].count("no room to record the call") > 90
+    go_on.set()
+    recorder.close()
+    # Who was let in has a whole folder for all that.
+    whole = [folder for folder in (tmp_path / "calls").iterdir() if not folder.name.endswith("first")]
+    assert len(whole) == 100 - recorder.dropped_calls
+    assert all((folder / "transcript.json").exists() and (folder / "turns.json").exists() for folder in whole)
 
 
 def test_lost_sound_leaves_silence(tmp_path: Path) -> None:
