@@ -43,6 +43,7 @@ from ai_engine.errors import AsteriskError, CallGone, ProviderError
 from ai_engine.session.ports import Agent, Briefing, CallControl, Expected, Media, Observer, Tool
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
+from ai_engine.session.upkeep import Upkeep
 from ai_engine.session.voice_line import VoiceLine
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,15 @@ class CallSession:
         self._farewell: Callable[[], Awaitable[None]] | None = None
         self._timers = Timers(self.happened)
         self._nudges = 0
-        self._phase_changed = asyncio.Event()
+        self._upkeep = Upkeep(
+            control,
+            settings.dead_man_seconds,
+            {
+                "OFFHOOK_CALL_ID": self.call_id,
+                "OFFHOOK_AGENT": str(briefing.agent.get("name", "")),
+                "OFFHOOK_PROVIDER": agent.provider,
+            },
+        )
         self._log = log.bind(call_id=self.call_id)
 
     @property
@@ -131,8 +140,9 @@ class CallSession:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._spawn(self._follow_control())
-                self._spawn(self._stay_alive())
-                self._spawn(self._show_state())
+                self._upkeep.entered(self.phase)
+                self._spawn(self._upkeep.stay_alive())
+                self._spawn(self._upkeep.show())
                 self._spawn(self._arrive())
                 reason = await self._ended
                 await self._say_farewell()
@@ -202,13 +212,6 @@ class CallSession:
     async def _follow_control(self) -> None:
         async for event in self._control.events():
             self.happened(event)
-
-    async def _stay_alive(self) -> None:
-        """Refresh the dead-man switch: should this stop, Asterisk itself takes the caller to a human."""
-        while True:
-            await asyncio.sleep(self._settings.dead_man_seconds / 3)
-            with suppress(AsteriskError, CallGone):
-                await self._control.keep_alive(self._settings.dead_man_seconds)
 
     async def _say_farewell(self) -> None:
         if self._farewell is None:
@@ -377,25 +380,11 @@ class CallSession:
                 asyncio.get_running_loop().call_soon(self._check_idle)
         elif phase is Phase.TALKING:
             self._timers.cancel(TimeRanOut)
-        self._phase_changed.set()
+        self._upkeep.entered(phase)
 
     def _check_idle(self) -> None:
         if self._line.idle:
             self.happened(PlayoutIdle())
-
-    async def _show_state(self) -> None:
-        """Keep channel variables for whoever looks with ``core show channel``."""
-        values = {
-            "OFFHOOK_CALL_ID": self.call_id,
-            "OFFHOOK_AGENT": str(self._briefing.agent.get("name", "")),
-            "OFFHOOK_PROVIDER": self._agent.provider,
-        }
-        while True:
-            self._phase_changed.clear()
-            with suppress(AsteriskError, CallGone):
-                await self._control.set_variables({**values, "OFFHOOK_STATE": str(self._lifecycle.phase)})
-            values = {}
-            await self._phase_changed.wait()
 
     async def _hang_up(self) -> None:
         await asyncio.sleep(_LAST_FRAMES_SECONDS)

@@ -1,0 +1,41 @@
+"""What Asterisk is told all through a call: that we are alive, and how far the call has come."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from ai_engine.call.lifecycle import Phase
+from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.session.ports import CallControl
+
+
+class Upkeep:
+    """Two endless tasks, ``stay_alive`` and ``show``; Asterisk being away for a while ends neither."""
+
+    def __init__(self, control: CallControl, dead_man_seconds: int, facts: Mapping[str, str]) -> None:
+        """``facts`` are channel variables that stay as they are."""
+        self._control = control
+        self._dead_man_seconds = dead_man_seconds
+        self._news = dict(facts)
+        self._changed = asyncio.Event()
+
+    async def stay_alive(self) -> None:
+        """Refresh the dead-man switch: should this stop, Asterisk itself takes the caller to a human."""
+        while True:
+            await asyncio.sleep(self._dead_man_seconds / 3)
+            with suppress(AsteriskError, CallGone):
+                await self._control.keep_alive(self._dead_man_seconds)
+
+    async def show(self) -> None:
+        """Set channel variables for whoever looks with ``core show channel``."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            news, self._news = self._news, {}
+            with suppress(AsteriskError, CallGone):
+                await self._control.set_variables(news)
+
+    def entered(self, phase: Phase) -> None:
+        """The call has come to ``phase``."""
+        self._news["OFFHOOK_STATE"] = str(phase)
+        self._changed.set()
