@@ -15,7 +15,7 @@ EXTENSION = "100"
 """The agent, in the trial's dialplan."""
 
 HANGUP_SECONDS = 20.0
-"""How long the agent may take from its goodbye to hanging up."""
+"""How long the agent may take from the beginning of its last words to hanging up."""
 
 AGENT_SECONDS = 12.0
 """How long the agent may take to begin to speak."""
@@ -50,7 +50,10 @@ class Overheard:
 
 
 async def place(trial: Trial, folder: Path, lines: Sequence[Line]) -> Overheard:
-    """Call the agent, say ``lines``, and wait until it hangs up. Raises TimeoutError when it keeps silent."""
+    """Call the agent, say ``lines``, and wait until it hangs up; after a while hang up ourselves.
+
+    Raises TimeoutError when the agent keeps silent.
+    """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     async with (
         RtpCapture(trial.rtp_ports, folder / "call.pcap") as wire,
@@ -59,7 +62,11 @@ async def place(trial: Trial, folder: Path, lines: Sequence[Line]) -> Overheard:
         await phone.dial(EXTENSION)
         await phone.wait_for("CALL_ESTABLISHED")
         await hold(phone, wire, lines)
-        await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
+        try:
+            await phone.wait_for("CALL_CLOSED", HANGUP_SECONDS)
+        except TimeoutError:
+            await phone.hang_up()
+            await phone.wait_for("CALL_CLOSED")
         heard = phone.recordings().heard
     return Overheard(wire.to(phone.rtp_ports).packets, wire.sent_from(phone.rtp_ports).packets, heard)
 

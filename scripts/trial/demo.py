@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = asyncio.run(_call(trial, lines, folder, console))
     except (TrialError, TimeoutError) as error:
         console.print(f"[bold red]demo:[/] {error}", soft_wrap=True)
-        console.print(f"    logs: {folder}")
+        if folder.exists():
+            console.print(f"    logs: {folder}", soft_wrap=True)
         return 2
     return _conclude(measured, lines, folder, console, options)
 
@@ -169,9 +170,12 @@ def _conclude(
     measured: Report, lines: Sequence[Line], folder: Path, console: Console, options: argparse.Namespace
 ) -> int:
     report.show(measured, console)
+    for turn in measured.transcript:
+        if turn["cut"]:
+            console.print(f"  of the interrupted reply was heard, and kept: [green]{turn['text']} …[/]")
     whole = 0 < measured.worst_gap_ms <= WORST_GAP_MS and not measured.missing
     checks = [
-        *report.checks(measured, lines),
+        *report.checks(measured, lines, goodbye=not options.lines),
         Check(f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone, no frame missing", whole),
     ]
     for check in checks:

@@ -107,8 +107,8 @@ class Check:
     good: bool
 
 
-def checks(measured: Report, lines: Sequence[Line]) -> list[Check]:
-    """What every conversation must do, whatever was said."""
+def checks(measured: Report, lines: Sequence[Line], *, goodbye: bool = True) -> list[Check]:
+    """What every conversation must do, whatever was said; with ``goodbye`` it is the agent who ends it."""
     said = [turn["text"] for turn in measured.transcript if turn["speaker"] == "agent"]
     understood = [turn["text"] for turn in measured.transcript if turn["speaker"] == "caller" and turn["text"]]
     interruptions = sum(line.interrupt_after is not None for line in lines)
@@ -118,8 +118,10 @@ def checks(measured: Report, lines: Sequence[Line]) -> list[Check]:
         Check("every turn was answered", len(measured.answers()) >= len(lines) < len(said)),
         Check(f"the agent could be interrupted ({interruptions})", len(measured.barge_ins()) == interruptions),
         Check(
-            "the agent hung up after its last word",
-            measured.reason == "agent_hung_up" and measured.goodbye_heard_ms is not None,
+            "the agent hung up after its last word" if goodbye else f"the call came to an end ({measured.reason})",
+            measured.goodbye_heard_ms is not None
+            and measured.reason
+            in ({"agent_hung_up"} if goodbye else {"agent_hung_up", "transferred", "caller_hung_up"}),
         ),
     ]
 
@@ -184,8 +186,9 @@ def _barge_in(
     if turn["barge_in_ms"] is None:
         return None
     began = min((segment.start for segment in spoken), key=lambda start: abs(start - onset), default=onset)
-    cut = [segment.end for segment in answered if segment.start < began < segment.end + 0.02]
-    return round((cut[-1] - began) * 1000, 1) if cut else None
+    # Whoever falls into a pause between two sentences has nothing to wait for.
+    cut = [segment.end for segment in answered if segment.start < began + 0.3]
+    return round(max(0.0, cut[-1] - began) * 1000, 1) if cut else None
 
 
 def _first_after(moment: float, starts: Sequence[float]) -> float | None:
