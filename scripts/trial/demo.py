@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.json)
     folder = CHECKOUT / "var" / "demo" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    was_running = asterisk.status() is not None
     try:
         with _step(console, "Asterisk"):
             trial = asterisk.start(tell=lambda line: console.print(f"    [dim]{line}[/]"))
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if folder.exists():
             console.print(f"    logs: {folder}", soft_wrap=True)
         return 2
+    finally:
+        if not was_running:
+            asterisk.stop()
     return _conclude(measured, lines, folder, console, options)
 
 
