@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 
-from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
 from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.speech import make_scorer
@@ -55,7 +54,7 @@ class App:
         self._wheel = TimerWheel()
         self._listener = AudioSocketListener(audiosocket_settings(config), self._wheel)
         self._registry = Registry(self._new_session, self._session_settings)
-        self._ari = AriApp(ari_settings(config), self._admit)
+        self._ari = AriApp(ari_settings(config), self._registry.admit)
         self._recorder = Recorder(config.recording.directory) if config.recording.enabled else None
         self._observers: list[Observer] = [CallLog(), *([self._recorder] if self._recorder else [])]
         self._heartbeat = Heartbeat()
@@ -112,9 +111,6 @@ class App:
         await ari
 
     # -- calls -----------------------------------------------------------------------------------------------
-
-    def _admit(self, control: AriCallControl) -> None:
-        self._registry.admit(control)
 
     def _new_session(self, control: CallControl) -> CallSession:
         name = control.variables.get("agent", self._config.default_agent)

@@ -30,7 +30,6 @@ MEDIA_PREFIX = "offhook-media-"
 BRIDGE_PREFIX = "offhook-bridge-"
 """Ids of the bridges we create, followed by the UUID of the media leg in them."""
 
-_LEG_SECONDS = 5.0
 _INBOX_SIZE = 64
 _NEWS_SECONDS = 0.25
 """The event that a caller left follows a refusal caused by it within this time."""
@@ -78,6 +77,8 @@ class AriCallControl:
 
     async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
         """Create the media leg, wait until it is in our application, and bridge it with the caller. Once per call.
+
+        How long that may take is the caller's to say, by cancelling; ``close()`` then deletes the leg.
 
         ``address`` is the ``host:port`` Asterisk connects to.
         """
@@ -140,11 +141,7 @@ class AriCallControl:
         # Its first event may come before the answer to the request.
         self._subscriptions.add(self._leg_id, self._leg_event)
         await self._ari.external_media(self._leg_id, address, _codec(format), str(uuid))
-        try:
-            async with asyncio.timeout(_LEG_SECONDS):
-                await self._leg_settled.wait()
-        except TimeoutError:
-            raise AsteriskError(f"the media leg to {address} did not arrive in {_LEG_SECONDS:g} s") from None
+        await self._leg_settled.wait()
         if not self._leg_here:
             raise AsteriskError(f"the media leg to {address} ended before it arrived")
 

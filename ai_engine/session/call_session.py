@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.call import actions as do
 from ai_engine.call.actions import Action, EndReason, Prompt
@@ -96,7 +95,6 @@ class CallSession:
             stall_seconds=settings.reply_seconds,
             barge_in=settings.barge_in,
         )
-        self._format: AudioFormat = expected.format
         self._media: Media | None = None
         self._group: asyncio.TaskGroup | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -109,7 +107,7 @@ class CallSession:
             settings.dead_man_seconds,
             {
                 "OFFHOOK_CALL_ID": self.call_id,
-                "OFFHOOK_AGENT": str(briefing.agent.get("name", "")),
+                "OFFHOOK_AGENT": briefing.agent_name,
                 "OFFHOOK_PROVIDER": agent.provider,
             },
         )
@@ -128,7 +126,7 @@ class CallSession:
     async def run(self) -> EndReason:
         """Answer, attach, talk, say goodbye, release. Raises only what is a defect of ours."""
         facts = {
-            "agent": str(self._briefing.agent.get("name", "")),
+            "agent": self._briefing.agent_name,
             "provider": self._agent.provider,
             "caller": self._briefing.caller_number,
             "dialled": self._briefing.dialled,
@@ -364,7 +362,7 @@ class CallSession:
             self._agent.nudge()
 
     def _play_prompt(self, prompt: Prompt) -> None:
-        if self._line.begin(_PROMPT_REPLY, self._format):
+        if self._line.begin(_PROMPT_REPLY, self._expected.format):
             self._line.play(_PROMPT_REPLY, self._prompts[prompt])
             self._line.finish(_PROMPT_REPLY)
 

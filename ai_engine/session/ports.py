@@ -126,6 +126,10 @@ class Briefing:
     history: tuple[tuple[str, str], ...] = field(default=())
     """Earlier turns as ``(speaker, text)``, when this agent takes over from another."""
 
+    @property
+    def agent_name(self) -> str:
+        return str(self.agent.get("name", ""))
+
 
 class Agent(Protocol):
     """The AI on the other side: it hears the caller, and answers with events."""

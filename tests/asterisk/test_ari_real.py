@@ -20,6 +20,7 @@ from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaL
 from ai_engine.errors import AsteriskError, CallGone
 from scripts.trial import asterisk as trials
 from scripts.trial.asterisk import TEMPLATES, Trial
+from tests.waiting import until
 
 pytestmark = pytest.mark.asterisk
 
@@ -139,12 +140,6 @@ class Pbx:
             while await ari.channels() or await ari.bridges():  # noqa: ASYNC110  Asterisk ends channels by and by
                 await asyncio.sleep(0.02)
         await ari.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  the condition is another program's
-            await asyncio.sleep(0.01)
 
 
 async def events_of(control: AriCallControl) -> list[CallEvent]:

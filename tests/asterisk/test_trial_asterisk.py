@@ -5,7 +5,6 @@ import os
 import re
 import time
 import wave
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,12 @@ from scripts.trial.rootfs import ROOTFS
 from scripts.trial.speech import synthesize
 from scripts.trial.wire import RtpCapture, read_pcap
 from tests.conftest import StartAsterisk
+from tests.waiting import until
 
 pytestmark = pytest.mark.asterisk
 
 LOOPBACK = "0100007F"
 """127.0.0.1 as /proc/net writes it."""
-
-
-async def _until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    # What Asterisk does by itself can only be asked after.
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    return condition()
 
 
 def _pcm(wav: Path) -> Pcm:
@@ -108,7 +100,7 @@ async def test_instances_live_side_by_side_and_end_one_by_one(asterisk: Trial, s
     assert other.sip_port != asterisk.sip_port
     assert set(other.rtp_ports).isdisjoint(asterisk.rtp_ports)
     assert trials.stop(other.instance)
-    assert await _until(lambda: not Path(f"/proc/{other.pid}").exists())
+    await until(lambda: not Path(f"/proc/{other.pid}").exists(), 5.0)
     assert trials.status(other.instance) is None
     assert trials.status(asterisk.instance) == asterisk
 
@@ -179,7 +171,7 @@ async def test_a_key_reaches_asterisk(asterisk: Trial, phone: BaresipPhone) -> N
     channel = asterisk.cli("core show channels concise").split("!")[0]
     await phone.send_digit("7")
     pressed = f"DTMF end '7' received on {channel}"
-    assert await _until(lambda: pressed in asterisk.log.read_text(encoding="utf-8"))
+    await until(lambda: pressed in asterisk.log.read_text(encoding="utf-8"), 5.0)
 
 
 @pytest.mark.phone
@@ -202,7 +194,7 @@ async def test_hanging_up_leaves_no_channel(asterisk: Trial, phone: BaresipPhone
     assert len(asterisk.cli("core show channels concise").splitlines()) == 1
     await phone.hang_up()
     await phone.wait_for("CALL_CLOSED")
-    assert await _until(lambda: asterisk.ari("GET", "/channels") == [])
+    await until(lambda: asterisk.ari("GET", "/channels") == [], 5.0)
 
 
 @pytest.mark.phone
@@ -211,4 +203,4 @@ async def test_the_far_end_hanging_up_closes_the_call(asterisk: Trial, phone: Ba
     await phone.wait_for("CALL_ESTABLISHED")
     asterisk.cli("channel request hangup all")
     await phone.wait_for("CALL_CLOSED")
-    assert await _until(lambda: asterisk.ari("GET", "/channels") == [])
+    await until(lambda: asterisk.ari("GET", "/channels") == [], 5.0)

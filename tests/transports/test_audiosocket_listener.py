@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from ai_engine.protocol.audiosocket import Audio, AudioSocketParser, HungUp, Mes
 from ai_engine.session.ports import Expected, Line, Media, MediaListener
 from ai_engine.transports.audiosocket import AudioSocketConnection, AudioSocketListener, AudioSocketSettings
 from ai_engine.transports.wheel import TimerWheel
+from tests.waiting import until
 
 DEADLINE = 10.0
 SILENCE = Audio(8000, bytes(320))
@@ -95,12 +96,6 @@ class RecordingLine:
         self.lost.append(reason)
 
 
-async def wait_until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.005)
-
-
 def fits_its_ports(listener: AudioSocketListener, media: AudioSocketConnection) -> tuple[MediaListener, Media]:
     """For mypy."""
     return listener, media
@@ -171,7 +166,7 @@ async def test_sound_and_digits_go_both_ways(door: Door) -> None:
         media = await door.connected(peer, line)
         assert (media.format, media.transport) == (SLIN8, "audiosocket")
         peer.send(encode_audio(8000, voice(7)) + b"\x03\x00\x015" + encode_audio(8000, voice(8)))
-        await wait_until(lambda: len(line.heard) == 2)
+        await until(lambda: len(line.heard) == 2, DEADLINE)
         assert line.heard == [voice(7), voice(8)]
         assert line.digits == ["5"]
         got: list[Message | None] = []
@@ -189,7 +184,7 @@ async def test_frames_of_another_length_are_cut_to_20_ms(door: Door) -> None:
         await door.connected(peer, line)
         sound = voice(1) + voice(2) + voice(3)
         peer.send(encode_audio(8000, sound[:480]) + encode_audio(8000, sound[480:]))
-        await wait_until(lambda: len(line.heard) == 3)
+        await until(lambda: len(line.heard) == 3, DEADLINE)
         assert b"".join(line.heard) == sound
 
 
@@ -200,7 +195,7 @@ async def test_wideband() -> None:
         assert media.format == AudioFormat(16000)
         assert await peer.message() == Audio(16000, bytes(640))
         peer.send(encode_audio(16000, bytes(640)))
-        await wait_until(lambda: line.heard)
+        await until(lambda: line.heard, DEADLINE)
 
 
 async def test_close_asks_asterisk_to_hang_up(door: Door) -> None:
@@ -210,7 +205,7 @@ async def test_close_asks_asterisk_to_hang_up(door: Door) -> None:
         media.close()
         media.close()
         assert (await peer.until_closed())[-1] == HungUp()
-        await wait_until(lambda: door.listener.connections == 0)
+        await until(lambda: door.listener.connections == 0, DEADLINE)
         assert line.lost == []
         asked = line.asked
         assert door.wheel.seats == 0
@@ -228,7 +223,7 @@ async def test_asterisk_ends_it(door: Door, ending: bytes, reason: str) -> None:
         peer.send(ending)
         if not ending:
             peer.writer.close()
-        await wait_until(lambda: line.lost)
+        await until(lambda: line.lost, DEADLINE)
         media.close()
         assert line.lost == [reason]
 
@@ -240,7 +235,7 @@ async def test_a_reset_is_a_loss(door: Door) -> None:
         sock = peer.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.writer.transport.abort()
-        await wait_until(lambda: line.lost)
+        await until(lambda: line.lost, DEADLINE)
         assert len(line.lost) == 1
 
 
@@ -248,10 +243,10 @@ async def test_a_line_attached_to_a_lost_connection_hears_of_it(door: Door) -> N
     async with door.peer() as peer:
         media = await door.connected(peer)
         peer.send(b"\0\0\0")
-        await wait_until(lambda: door.listener.connections == 0)
+        await until(lambda: door.listener.connections == 0, DEADLINE)
         line = RecordingLine()
         media.attach(line)
-        await wait_until(lambda: line.lost)
+        await until(lambda: line.lost, DEADLINE)
         assert line.lost == ["hung up by Asterisk"]
 
 
@@ -298,7 +293,7 @@ async def test_two_invitations_get_their_own(door: Door) -> None:
             (await expected.connected).attach(line)
         a.send(encode_audio(8000, voice(1)))
         b.send(encode_audio(8000, voice(2)))
-        await wait_until(lambda: all(line.heard for line in lines))
+        await until(lambda: all(line.heard for line in lines), DEADLINE)
         assert [line.heard for line in lines] == [[voice(1)], [voice(2)]]
 
 
@@ -346,7 +341,7 @@ async def test_garbage_in_a_call_is_the_end_of_its_media(door: Door, garbage: by
         await door.connected(peer, line)
         await door.connected(bystander, other)
         peer.send(garbage)
-        await wait_until(lambda: line.lost)
+        await until(lambda: line.lost, DEADLINE)
         assert len(line.lost) == 1
         assert door.count("protocol_errors") == 1
         assert other.lost == []
@@ -360,7 +355,7 @@ async def test_only_so_many_connections() -> None:
             assert await three.until_closed() == []
         assert door.count("refused_full") == 1
         one.writer.close()
-        await wait_until(lambda: door.listener.connections == 1)
+        await until(lambda: door.listener.connections == 1, DEADLINE)
         async with door.peer() as four:
             assert await four.message() == SILENCE
 
@@ -384,7 +379,7 @@ async def test_a_peer_that_stops_reading_is_dropped(door: Door, monkeypatch: pyt
     async with door.peer() as peer:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await door.connected(peer, loud)
-        await wait_until(lambda: loud.lost)
+        await until(lambda: loud.lost, DEADLINE)
         assert loud.lost == ["peer does not read"]
         assert door.count("slow_peers") == 1
 
@@ -411,10 +406,10 @@ async def test_a_session_that_raises_loses_its_own_media_only(door: Door) -> Non
     async with door.peer() as peer, door.peer() as bystander:
         await door.connected(bystander, other)
         await door.connected(peer, line)
-        await wait_until(lambda: line.lost)
+        await until(lambda: line.lost, DEADLINE)
         assert "a bug" in line.lost[0]
         asked = other.asked
-        await wait_until(lambda: other.asked > asked + 3)
+        await until(lambda: other.asked > asked + 3, DEADLINE)
         assert door.count("faults") == 1
 
 
@@ -476,7 +471,7 @@ async def test_fifty_calls_at_once_leave_nothing() -> None:
     async with Door() as door:
         async with door.peer() as peer:
             await peer.message()
-        await wait_until(lambda: door.listener.connections == 0)
+        await until(lambda: door.listener.connections == 0, DEADLINE)
         descriptors, tasks = open_descriptors(), len(asyncio.all_tasks())
 
         async def call(number: int) -> None:
@@ -494,11 +489,11 @@ async def test_fifty_calls_at_once_leave_nothing() -> None:
                 if number % 2:
                     media.close()
                     await peer.until_closed()
-            await wait_until(lambda: number % 2 or line.lost)
+            await until(lambda: number % 2 or line.lost, DEADLINE)
             assert set(line.heard) <= {voice(number), bytes(320)}
 
         async with asyncio.timeout(30):
             await asyncio.gather(*(call(number) for number in range(1, 51)))
-        await wait_until(lambda: door.listener.connections == 0)
+        await until(lambda: door.listener.connections == 0, DEADLINE)
         assert door.wheel.seats == 0
         assert (open_descriptors(), len(asyncio.all_tasks())) == (descriptors, tasks)
