@@ -3,6 +3,7 @@
 OffhookError
 ├── ConfigError            the operator's: a setting is wrong; the text names file, line and key
 ├── PeerError              the peer's on a media socket: it broke the protocol or the rules of the door
+├── MediaError             the machine's: a sound file cannot be written, a port cannot be had
 ├── AsteriskError          Asterisk's: a request was refused or the connection is gone
 ├── ProviderError          the AI's: it could not be reached, refused, stalled or broke its protocol
 └── CallGone               nobody's: the call ended while we were busy with it
@@ -19,6 +20,10 @@ class ConfigError(OffhookError):
 
 class PeerError(OffhookError):
     """The other side of a media connection broke the protocol; it is shut out, the call table is not touched."""
+
+
+class MediaError(OffhookError):
+    """Sound cannot be laid down or sent, for want of room, rights or ports on this machine."""
 
 
 class AsteriskError(OffhookError):

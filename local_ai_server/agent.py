@@ -9,7 +9,7 @@ from local_ai_server import phrases
 from local_ai_server.errors import AgentError
 
 ACTIONS = ("hangup", "transfer")
-_TEXTS = ("name", "language", "voice", "greeting", "prompt", "fallback", "nudge")
+_TEXTS = ("name", "language", "voice", "greeting", "prompt", "fallback", "nudge", "goodbye")
 _FIELDS = (*_TEXTS, "intents", "slots", "fallback_limit")
 _INTENT_FIELDS = ("phrases", "answer", "action")
 
@@ -39,6 +39,8 @@ class Agent:
     fallback: str = ""
     fallback_limit: int = 3
     nudge: str = ""
+    goodbye: str = "I cannot hear you. Goodbye."
+    """Said instead of the last ``nudge``, before the caller is given up."""
     slot_words: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +49,8 @@ class Agent:
     def __reduce__(self) -> tuple[Any, ...]:
         # mapping proxies do not pickle, and everything else makes the object anew
         texts = (self.name, self.language, self.voice, self.greeting, self.prompt)
-        return (Agent, (*texts, self.intents, self.slots, self.fallback, self.fallback_limit, self.nudge))
+        rest = (self.fallback, self.fallback_limit, self.nudge, self.goodbye)
+        return (Agent, (*texts, self.intents, self.slots, *rest))
 
 
 def read_agent(value: object) -> Agent:

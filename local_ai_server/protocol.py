@@ -11,6 +11,8 @@ from local_ai_server.agent import Agent, read_agent
 from local_ai_server.errors import ProtocolError
 
 VERSION = 1
+LINE_RATES = (8000, 16000)
+"""Hz a telephone line may have."""
 MAX_SOUND_BYTES = 64 * 1024
 MAX_TURN_BYTES = 4 * 1024 * 1024
 DIGITS = "0123456789*#ABCD"
@@ -31,6 +33,18 @@ def _version(value: object) -> int:
     if value != VERSION or isinstance(value, bool):
         raise ValueError(f"must be {VERSION}")
     return VERSION
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _line_rate(value: object) -> int:
+    if not isinstance(value, int) or value not in LINE_RATES:
+        raise ValueError(f"must be one of {', '.join(map(str, LINE_RATES))}")
+    return value
 
 
 def _milliseconds(value: object) -> float:
@@ -66,9 +80,10 @@ def _history(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((speaker, text) for speaker, text in value)
 
 
-def _read(reader: Callable[[object], Any]) -> Any:
-    """A required field of a client message, checked and converted by ``reader`` (which raises ValueError)."""
-    return field(metadata={"read": reader})
+def _read(reader: Callable[[object], Any], default: Any = MISSING) -> Any:
+    """A field of a client message, checked and converted by ``reader`` (which raises ValueError); required if it has
+    no ``default``."""
+    return field(default=default, metadata={"read": reader})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,9 @@ class Start:
     protocol: int = _read(_version)
     call_id: str = _read(_text)
     agent: Agent = _read(read_agent)
-    history: tuple[tuple[str, str], ...] = field(default=(), metadata={"read": _history})
+    history: tuple[tuple[str, str], ...] = _read(_history, ())
+    rate: int | None = _read(_line_rate, None)
+    """Of the caller's line; the server takes sound at it where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,8 @@ class TurnBegin:
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     turn: int = _read(_integer)
+    brief: bool = _read(_flag, False)
+    """It was a short sound into the agent's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +136,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    pass
+    last: bool = _read(_flag, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,12 +141,17 @@ class LocalAIServer:
             log.info("session ended", sound_dropped=session.sound_dropped)
 
     async def _prepare(self, start: protocol.Start) -> tuple[int, int]:
-        """Warm the models for an agent, everywhere; ``(input_rate, output_rate)``."""
+        """Warm the models for an agent, everywhere; ``(input_rate, output_rate)``.
+
+        Sound is taken at the rate of the line where that is what we want or a fraction of it: then it is we who convert
+        it, and only what belongs to a turn.
+        """
         await self._model.prepare(start.agent)
         prepared: list[tuple[int, int]] = await self._pool.run_everywhere("prepare", start.agent)
         if not prepared:
             raise JobFailed("no worker is alive")
-        return prepared[0]
+        wanted, made = prepared[0]
+        return (start.rate if start.rate and wanted % start.rate == 0 else wanted), made
 
     async def _feed(self, client: Connection, session: Session) -> None:
         while True:

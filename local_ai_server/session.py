@@ -8,7 +8,7 @@ from itertools import count
 
 import structlog
 
-from local_ai_server import protocol
+from local_ai_server import asides, protocol
 from local_ai_server.agent import Agent
 from local_ai_server.errors import AgentError, JobFailed, ProtocolError
 from local_ai_server.llm.base import Act, LanguageModel, Piece, Verdict
@@ -33,12 +33,14 @@ class _Turn:
     next_partial: int = 0
     """Bytes of sound at which the next partial transcript is due."""
     partial: str = ""
+    is_brief: bool = False
+    """It was a short sound into the agent's own words, and need not be answered."""
     is_dropped: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class _Ask:
-    """A reply to be made: to a turn's ``text``, or to say ``line`` as it is."""
+    """A reply to be made: to ``text``, of a turn or of an earlier one, or to say ``line`` as it is."""
 
     turn: _Turn | None = None
     text: str = ""
@@ -101,19 +103,21 @@ class Session:
         match message:
             case protocol.TurnBegin(turn):
                 self._begin(turn)
-            case protocol.TurnEnd(turn):
+            case protocol.TurnEnd(turn, brief):
                 if self._open and self._open.number == turn:
+                    self._open.is_brief = brief
                     self._end()
             case protocol.TurnDrop(turn):
-                self._drop(turn)
+                self._forget(turn)
+                self._answer_unanswered()
             case protocol.Text(turn, text):
                 self._ask(_Ask(self._new_turn(turn), text=text))
             case protocol.Greet():
                 self._ask(_Ask(line=self._agent.greeting))
             case protocol.Say(text):
                 self._ask(_Ask(line=text))
-            case protocol.Nudge():
-                self._ask(_Ask(line=self._agent.nudge))
+            case protocol.Nudge(last):
+                self._ask(_Ask(line=self._agent.goodbye if last else self._agent.nudge))
             case protocol.Digit(digit):
                 self.record.caller_said(f"[key {digit}]")
             case protocol.Cancel(reply, heard_ms):
@@ -149,7 +153,7 @@ class Session:
     def _begin(self, number: int) -> None:
         turn = self._new_turn(number)
         if self._open:
-            self._drop(self._open.number)
+            self._forget(self._open.number)
         self._open = turn
 
     def _end(self) -> None:
@@ -157,7 +161,7 @@ class Session:
             self._ended.put_nowait(self._open)
             self._open = None
 
-    def _drop(self, number: int) -> None:
+    def _forget(self, number: int) -> None:
         turn = self._turns.pop(number, None)
         if turn:
             turn.is_dropped = True
@@ -179,7 +183,7 @@ class Session:
         while True:
             turn = await self._guesses.get()
             try:
-                heard: Transcript = await self._pool.run("transcribe", self._agent, bytes(turn.pcm))
+                heard = await self._hear(bytes(turn.pcm), False)
             except JobFailed as error:
                 self._log.warning("partial transcript lost", turn=turn.number, reason=str(error))
                 heard = Transcript("", 0.0)
@@ -197,24 +201,47 @@ class Session:
             if turn.is_dropped:
                 continue
             await self._send(protocol.Final(turn.number, heard.text, heard.confidence))
-            self._asks.put_nowait(_Ask(turn, text=heard.text))
+            if turn.is_brief and not self._wants_answer(heard.text):
+                self._pass_over(turn, heard.text)
+            else:
+                self._asks.put_nowait(_Ask(turn, text=heard.text))
+
+    def _wants_answer(self, text: str) -> bool:
+        """Whether the words of a brief turn ask for an answer."""
+        language = self._agent.language
+        if not text or asides.is_backchannel(text, language):
+            return False
+        return self._model.understands(self._agent, text, exactly=asides.is_halt(text, language))
+
+    def _pass_over(self, turn: _Turn, text: str) -> None:
+        """A brief turn stays without an answer; who calls for silence wants no earlier answer either."""
+        self._turns.pop(turn.number, None)
+        if asides.is_halt(text, self._agent.language):
+            self.record.caller_said(text)
+            self._unanswered = ""
+            self._answering = (self._answering[0], "")
+        else:
+            self._answer_unanswered()
 
     async def _transcribe(self, turn: _Turn) -> Transcript:
         pcm = bytes(turn.pcm)
         turn.pcm.clear()
         try:
-            return await self._decode(pcm)
+            return await self._decode(pcm, turn.is_brief)
         except JobFailed as error:
             await self._report(f"turn {turn.number} was lost: {error}")
             return Transcript("", 0.0)
 
-    async def _decode(self, pcm: bytes) -> Transcript:
+    async def _decode(self, pcm: bytes, brief: bool) -> Transcript:
         """One more try is worth it: the worker may have died of something else than this turn."""
         try:
-            heard: Transcript = await self._pool.run("transcribe", self._agent, pcm)
+            return await self._hear(pcm, brief)
         except JobFailed as error:
             self._log.warning("turn is tried again", reason=str(error))
-            heard = await self._pool.run("transcribe", self._agent, pcm)
+            return await self._hear(pcm, brief)
+
+    async def _hear(self, pcm: bytes, brief: bool) -> Transcript:
+        heard: Transcript = await self._pool.run("transcribe", self._agent, pcm, self._input_rate, brief)
         return heard
 
     async def _report(self, message: str) -> None:
@@ -227,6 +254,11 @@ class Session:
         if self._asks.qsize() >= _MAX_WAITING:
             raise ProtocolError(f"more than {_MAX_WAITING} replies are waiting")
         self._asks.put_nowait(ask)
+
+    def _answer_unanswered(self) -> None:
+        """What came between a question and its answer was nothing: answer it now, unless a turn will."""
+        if self._unanswered and not self._open and self._ended.empty() and self._asks.empty():
+            self._asks.put_nowait(_Ask(text=self._unanswered))
 
     def _cancel(self, reply: int, heard_ms: float) -> None:
         # synthesis runs far ahead of the line, so mostly the reply is made already and only the record changes

@@ -20,6 +20,7 @@ from local_ai_server import backends
 from local_ai_server.agent import Agent
 from local_ai_server.errors import AgentError
 from local_ai_server.stt.base import Transcript
+from local_ai_server.stt.sound import resample
 from local_ai_server.tts.base import Emit, TextToSpeech
 from local_ai_server.tts.lead import LeadingSilence
 from local_ai_server.tts.voices import voice_of
@@ -45,8 +46,9 @@ class Models:
         engine, voice = self._voice(agent)
         return self._stt.input_rate, engine.prepare(voice)
 
-    def transcribe(self, emit: Emit, agent: Agent, pcm: bytes) -> Transcript:
-        return self._stt.transcribe(agent, pcm)
+    def transcribe(self, emit: Emit, agent: Agent, pcm: bytes, rate: int, brief: bool) -> Transcript:
+        """``pcm`` is at ``rate`` Hz, a whole fraction of what ``prepare`` said, or just that."""
+        return self._stt.transcribe(agent, resample(pcm, rate, self._stt.input_rate), brief=brief)
 
     def speak(self, emit: Emit, agent: Agent, text: str, opens_reply: bool) -> None:
         engine, voice = self._voice(agent)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine import app as app_module
-from ai_engine.app import App
+from ai_engine.app import App, calls
 from ai_engine.config import EngineConfig, load
 from ai_engine.errors import ConfigError
 from tests.local_ai_server.eventually import eventually
@@ -43,7 +42,7 @@ def test_detector_that_cannot_be_loaded(config: EngineConfig, monkeypatch: pytes
     def fail(*_: object) -> None:
         raise ValueError("the silero-vad package is not installed")
 
-    monkeypatch.setattr(app_module, "make_scorer", fail)
+    monkeypatch.setattr(calls, "make_scorer", fail)
     with pytest.raises(ConfigError, match="^vad: the silero-vad package is not installed$"):
         App(config, lambda: 0)
 

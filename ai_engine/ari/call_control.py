@@ -1,41 +1,43 @@
-"""Command of one caller's channel: answer, join with a media leg, keep alive, hand on, hang up."""
+"""Command of one caller's channel: answer, join with a media leg, play, keep alive, hand on, hang up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from uuid import UUID
+from collections.abc import AsyncIterator, Mapping
 
 import structlog
 
 from ai_engine.ari.client import Ari
+from ai_engine.ari.media_leg import MediaLeg
+from ai_engine.ari.playbacks import Playbacks
+from ai_engine.ari.presence import Presence
 from ai_engine.ari.subscriptions import Subscriptions
-from ai_engine.audio.format import AudioFormat
-from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
-from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.call.events import (
+    CallerHeld,
+    CallerHungUp,
+    CallerUnheld,
+    CallEvent,
+    DigitReceived,
+    MediaLost,
+    TakenBack,
+)
+from ai_engine.errors import AsteriskError
 from ai_engine.protocol.ari import (
     Channel,
     ChannelDestroyed,
     ChannelDtmfReceived,
     ChannelEvent,
     ChannelHangupRequest,
+    ChannelHold,
+    ChannelUnhold,
+    PlaybackFinished,
+    PlaybackStarted,
     StasisEnd,
-    StasisStart,
+    is_wideband,
 )
+from ai_engine.session.ports import Leg, Topology
 
 log = structlog.get_logger(__name__)
 
-MEDIA_PREFIX = "offhook-media-"
-"""Ids of the media legs we create, followed by the UUID of their connection."""
-
-BRIDGE_PREFIX = "offhook-bridge-"
-"""Ids of the bridges we create, followed by the UUID of the media leg in them."""
-
 _INBOX_SIZE = 64
-_NEWS_SECONDS = 0.25
-"""The event that a caller left follows a refusal caused by it within this time."""
-
-_GONE = frozenset({404, 409, 422})
-"""How Asterisk says that a channel does not exist, or is not in our application."""
 
 
 class AriCallControl:
@@ -59,102 +61,119 @@ class AriCallControl:
         self._ari = ari
         self._subscriptions = subscriptions
         self._inbox: asyncio.Queue[CallEvent | None] = asyncio.Queue(_INBOX_SIZE)
-        self._left = asyncio.Event()
+        self._caller = Presence(channel.id)
+        self._playbacks = Playbacks(ari, subscriptions, self._caller)
+        self._leg: MediaLeg | None = None
         self._transferring = False
         self._hangup_cause: int | None = None
-        self._leg_id = ""
-        self._leg_here = False
-        self._leg_settled = asyncio.Event()
-        self._bridge_id = ""
         self._log = log.bind(channel=channel.id)
         subscriptions.add(channel.id, self._caller_event)
 
-    # -- what the session asks -----------------------------------------------------------------------------
+    # -- the call ------------------------------------------------------------------------------------------
 
     async def answer(self) -> None:
-        async with self._caller_here():
+        async with self._caller.required():
             await self._ari.answer(self.channel_id)
 
-    async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
-        """Create the media leg, wait until it is in our application, and bridge it with the caller. Once per call.
-
-        How long that may take is the caller's to say, by cancelling; ``close()`` then deletes the leg.
-
-        ``address`` is the ``host:port`` Asterisk connects to.
-        """
-        async with self._caller_here(refusals=frozenset()):
-            await self._create_leg(uuid, address, format)
-            self._bridge_id = f"{BRIDGE_PREFIX}{uuid}"
-            await self._ari.create_bridge(self._bridge_id)
-        # One request each: so a refusal tells which of the two has left.
-        async with self._caller_here(refusals=_GONE | {400}):
-            await self._ari.add_channel(self._bridge_id, self.channel_id)
-        async with self._caller_here(refusals=frozenset()):
-            await self._ari.add_channel(self._bridge_id, self._leg_id)
+    async def wideband(self) -> bool:
+        """Whether the caller's own codec carries more than 4 kHz; False where Asterisk does not say. Never raises."""
+        try:
+            return is_wideband(await self._ari.variable(self.channel_id, "CHANNEL(audionativeformat)"))
+        except AsteriskError:
+            return False
 
     async def set_variables(self, values: Mapping[str, str]) -> None:
         for name, value in values.items():
-            async with self._caller_here():
-                await self._ari.set_variable(self.channel_id, name, value)
+            async with self._caller.required():
+                if self._playbacks:
+                    await self._ari.set_variable_at_once(self.channel_id, name, value)
+                else:
+                    await self._ari.set_variable(self.channel_id, name, value)
 
     async def keep_alive(self, seconds: int) -> None:
         await self.set_variables({"TIMEOUT(absolute)": str(seconds)})
+
+    async def send_digits(self, digits: str) -> None:
+        """Press keys (``0-9*#A-D``) towards the caller; where files play, after those asked for before."""
+        async with self._caller.required():
+            await self._ari.send_digits(self.channel_id, digits)
 
     async def transfer(self, context: str, extension: str) -> None:
         """Send the caller to ``context,extension,1``; ``events()`` then ends without an event."""
         self._transferring = True
         try:
-            async with self._caller_here():
+            # Until all that plays is over the caller would not go.
+            await self._playbacks.stop_all()
+            async with self._caller.required():
                 await self._ari.continue_in_dialplan(self.channel_id, context, extension)
         except AsteriskError:
             self._transferring = False
             raise
 
     async def hang_up(self) -> None:
-        async with self._caller_here():
+        async with self._caller.required():
             await self._ari.hang_up(self.channel_id)
 
     async def events(self) -> AsyncIterator[CallEvent]:
-        """``DigitReceived`` and ``MediaLost``, then at last one of ``CallerHungUp`` or ``TakenBack``."""
         while (event := await self._inbox.get()) is not None:
             yield event
 
     async def close(self) -> None:
-        """Delete the media leg and the bridge, and listen no more; the caller's channel is left as it is."""
-        self._leave(None)
-        leg_id, self._leg_id = self._leg_id, ""
-        bridge_id, self._bridge_id = self._bridge_id, ""
-        self._subscriptions.drop(leg_id)
+        """Release leg, bridge and snoop, stop what plays, and listen no more; the caller is left where they are."""
         try:
-            if leg_id:
-                with _missing_is_fine():
-                    await self._ari.hang_up(leg_id)
+            if not self._caller.left:
+                await self._playbacks.stop_all()
         finally:
-            if bridge_id:
-                with _missing_is_fine():
-                    await self._ari.destroy_bridge(bridge_id)
+            self._leave(None)
+        await self.drop_leg()
 
     # -- the media leg -------------------------------------------------------------------------------------
 
-    async def _create_leg(self, uuid: UUID, address: str, format: AudioFormat) -> None:
-        self._leg_id = f"{MEDIA_PREFIX}{uuid}"
-        # Its first event may come before the answer to the request.
-        self._subscriptions.add(self._leg_id, self._leg_event)
-        await self._ari.external_media(self._leg_id, address, _codec(format), str(uuid))
-        await self._leg_settled.wait()
-        if not self._leg_here:
-            raise AsteriskError(f"the media leg to {address} ended before it arrived")
+    async def create_leg(self, leg: Leg) -> Mapping[str, str]:
+        """Have Asterisk create the media leg, in place of an earlier one."""
+        await self.drop_leg()
+        self._leg = MediaLeg(self._ari, self._subscriptions, self._caller, leg, self._lost)
+        return await self._leg.create()
 
-    def _leg_event(self, event: ChannelEvent) -> None:
-        match event:
-            case StasisStart():
-                self._leg_here = True
-                self._leg_settled.set()
-            case StasisEnd() | ChannelDestroyed():
-                if self._leg_here and not self._left.is_set():
-                    self._tell(MediaLost("the media leg left Asterisk"))
-                self._leg_here = False
-                self._leg_settled.set()
+    async def join(self, topology: Topology) -> None:
+        """Wait until the leg is in our application, and join it to the caller.
+
+        How long that may take is the caller's to say, by cancelling; ``drop_leg`` then releases it all.
+        """
+        if self._leg is None:
+            raise AsteriskError("there is no media leg to join")
+        if topology is not Topology.LISTENING:
+            # A caller to whom a file plays enters no bridge before its end.
+            await self._playbacks.stop_all()
+        if self.orphan:
+            # The silence under an earlier engine's whisper goes on, and drowns the sound of a bridge.
+            async with self._caller.required():
+                await self._ari.stop_silence(self.channel_id)
+        await self._leg.join(topology)
+
+    async def drop_leg(self) -> None:
+        if self._leg is not None:
+            await self._leg.drop()
+            self._leg = None
+
+    def _lost(self, reason: str) -> None:
+        # A caller who leaves takes the channel that hears them along, a moment before we are told.
+        if self._hangup_cause is None and not self._transferring and not self._caller.left:
+            self._tell(MediaLost(reason))
+
+    # -- files ---------------------------------------------------------------------------------------------
+
+    async def play(self, playback_id: str, uri: str) -> None:
+        await self._playbacks.play(playback_id, uri)
+
+    async def pause_playback(self, playback_id: str) -> None:
+        await self._playbacks.pause(playback_id)
+
+    async def resume_playback(self, playback_id: str) -> None:
+        await self._playbacks.resume(playback_id)
+
+    async def stop_playback(self, playback_id: str) -> None:
+        await self._playbacks.stop(playback_id)
 
     # -- the caller ----------------------------------------------------------------------------------------
 
@@ -162,6 +181,15 @@ class AriCallControl:
         match event:
             case ChannelDtmfReceived(_, digit):
                 self._tell(DigitReceived(digit))
+            case ChannelHold():
+                self._tell(CallerHeld())
+            case ChannelUnhold():
+                self._tell(CallerUnheld())
+            case PlaybackStarted():
+                self._playbacks.begun(event)
+            case PlaybackFinished():
+                if ended := self._playbacks.finished(event):
+                    self._tell(ended)
             case ChannelHangupRequest(_, cause):
                 self._hangup_cause = cause
             case StasisEnd() if self._hangup_cause is not None:
@@ -178,47 +206,13 @@ class AriCallControl:
 
     def _leave(self, last: CallEvent | None) -> None:
         """The caller is no longer ours: whoever waits for the leg, or for events, learns it now."""
-        if self._left.is_set():
+        if self._caller.left:
             return
-        self._left.set()
+        self._caller.end()
         self._subscriptions.drop(self.channel_id)
-        self._leg_settled.set()
+        self._playbacks.forget_all()
+        if self._leg is not None:
+            self._leg.abandon()
         if last is not None:
             self._tell(last)
         self._tell(None)
-
-    @asynccontextmanager
-    async def _caller_here(self, refusals: frozenset[int] = _GONE) -> AsyncIterator[None]:
-        """Turn what is merely the consequence of a caller's leaving into CallGone.
-
-        ``refusals`` are the HTTP statuses which say that the caller's own channel is not there.
-        """
-        if self._left.is_set():
-            raise CallGone(f"channel {self.channel_id} left")
-        try:
-            yield
-        except AsteriskError as error:
-            if error.status in refusals or await self._is_leaving(error):
-                raise CallGone(f"channel {self.channel_id} left") from error
-            raise
-
-    async def _is_leaving(self, error: AsteriskError) -> bool:
-        """Asterisk refuses with a plain 400 what it cannot do to a channel on its way out; the news of that follows."""
-        if 400 <= error.status < 500:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_NEWS_SECONDS):
-                    await self._left.wait()
-        return self._left.is_set()
-
-
-def _codec(format: AudioFormat) -> str:
-    return "slin" if format.rate == 8000 else f"slin{format.rate // 1000}"
-
-
-@contextmanager
-def _missing_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except AsteriskError as error:
-        if error.status != 404:
-            raise

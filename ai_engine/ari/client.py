@@ -10,7 +10,8 @@ import aiohttp
 from ai_engine.ari.declarations import declarations
 from ai_engine.ari.transport import AriSettings, AriTransport
 from ai_engine.errors import AsteriskError
-from ai_engine.protocol.ari import Bridge, Channel, parse_bridge, parse_channel
+from ai_engine.protocol.ari import Bridge, Channel, parse_bridge, parse_channel, parse_channel_variables
+from ai_engine.session.ports import Leg
 
 _T = TypeVar("_T")
 
@@ -43,16 +44,13 @@ class Ari:
     async def version(self) -> str:
         return await self._read(lambda info: str(info["system"]["version"]), "asterisk", "getInfo", only="system")
 
-    async def module_running(self, name: str) -> bool:
-        """Whether the module (``chan_audiosocket.so``) is loaded and running."""
-        try:
-            return await self._read(
-                lambda module: bool(module["status"] == "Running"), "asterisk", "getModule", moduleName=name
-            )
-        except AsteriskError as error:
-            if error.status in (404, 409):
-                return False
-            raise
+    async def running_modules(self) -> frozenset[str]:
+        """Names (``chan_audiosocket.so``) of the modules that are loaded and run."""
+        return await self._read(
+            lambda modules: frozenset(str(module["name"]) for module in modules if module["status"] == "Running"),
+            "asterisk",
+            "listModules",
+        )
 
     async def event_socket(self) -> aiohttp.ClientWebSocketResponse:
         """Join as our application: from now on its channels come to us."""
@@ -96,6 +94,11 @@ class Ari:
     async def set_variable(self, channel_id: str, name: str, value: str) -> None:
         await self._ask("channels", "setChannelVar", channelId=channel_id, variable=name, value=value)
 
+    async def set_variable_at_once(self, channel_id: str, name: str, value: str) -> None:
+        """Like ``set_variable``, which waits behind all that the channel plays; needs ``func_logic.so``."""
+        # The dialplan function SET sets when it is read, and a variable is read without waiting.
+        await self.variable(channel_id, f"SET({name}={value})")
+
     async def variable(self, channel_id: str, name: str) -> str:
         """The value of a channel variable or function; status 404 when it is not set."""
         return await self._read(
@@ -106,23 +109,68 @@ class Ari:
             variable=name,
         )
 
-    async def external_media(self, channel_id: str, address: str, format: str, data: str) -> None:
-        """Have Asterisk connect to ``address`` over AudioSocket, as a new channel ``channel_id`` of our application.
-
-        ``data`` is the UUID it will introduce itself with, ``format`` the codec (``slin``, ``slin16``).
-        """
-        await self._ask(
+    async def external_media(self, channel_id: str, leg: Leg) -> dict[str, str]:
+        """Have Asterisk create the media channel ``channel_id`` in our application; returns its channel variables."""
+        # A parameter that an older Asterisk does not know is sent only where it is needed.
+        optional = {"data": leg.data, "transport_data": leg.transport_data}
+        return await self._read(
+            parse_channel_variables,
             "channels",
             "externalMedia",
             app=self._app,
             channelId=channel_id,
-            external_host=address,
-            encapsulation="audiosocket",
-            transport="tcp",
-            connection_type="client",
-            format=format,
-            data=data,
+            external_host=leg.external_host,
+            encapsulation=leg.encapsulation,
+            transport=leg.transport,
+            connection_type=leg.connection_type,
+            format=leg.codec,
+            **{name: value for name, value in optional.items() if value},
         )
+
+    async def snoop(self, channel_id: str, snoop_id: str, *, whispering: bool) -> None:
+        """A new channel of our application that hears what ``channel_id`` says and, if asked to, whispers to it."""
+        await self._ask(
+            "channels",
+            "snoopChannelWithId",
+            channelId=channel_id,
+            snoopId=snoop_id,
+            spy="in",
+            whisper="out" if whispering else "none",
+            app=self._app,
+        )
+
+    async def start_silence(self, channel_id: str) -> None:
+        """Send silence to a channel to which nothing else is sent."""
+        await self._ask("channels", "startSilence", channelId=channel_id)
+
+    async def stop_silence(self, channel_id: str) -> None:
+        await self._ask("channels", "stopSilence", channelId=channel_id)
+
+    async def send_digits(self, channel_id: str, digits: str) -> None:
+        await self._ask("channels", "sendDTMF", channelId=channel_id, dtmf=digits)
+
+    # -- playbacks ---------------------------------------------------------------------------------------------
+
+    async def play(self, channel_id: str, playback_id: str, uri: str) -> None:
+        """Play after what the channel has been asked to play before."""
+        await self._ask("channels", "playWithId", channelId=channel_id, playbackId=playback_id, media=uri)
+
+    async def control_playback(self, playback_id: str, operation: str) -> None:
+        """``operation`` is ``pause`` or ``unpause``; status 409 as long as it has not begun to play."""
+        await self._ask("playbacks", "control", playbackId=playback_id, operation=operation)
+
+    async def stop_playback(self, playback_id: str) -> None:
+        await self._ask("playbacks", "stop", playbackId=playback_id)
+
+    async def is_playing(self, playback_id: str) -> bool:
+        """Whether the playback waits, plays or pauses."""
+        try:
+            await self._ask("playbacks", "get", playbackId=playback_id)
+        except AsteriskError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     # -- bridges -----------------------------------------------------------------------------------------------
 
@@ -141,16 +189,16 @@ class Ari:
 
     # ----------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, resource: str, operation: str, **parameters: Any) -> Any:
+    async def _ask(self, resource: str, request: str, /, **parameters: Any) -> Any:
         repository = self._client.get_repo(resource)
         try:
-            return await getattr(repository, operation)(**parameters)
+            return await getattr(repository, request)(**parameters)
         except ValueError as error:
-            raise AsteriskError(f"{resource}.{operation}: Asterisk's answer is not JSON") from error
+            raise AsteriskError(f"{resource}.{request}: Asterisk's answer is not JSON") from error
 
-    async def _read(self, read: Callable[[Any], _T], resource: str, operation: str, **parameters: Any) -> _T:
-        answer = await self._ask(resource, operation, **parameters)
+    async def _read(self, read: Callable[[Any], _T], resource: str, request: str, /, **parameters: Any) -> _T:
+        answer = await self._ask(resource, request, **parameters)
         try:
             return read(answer)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AsteriskError(f"{resource}.{operation}: Asterisk's answer is not what ARI describes") from error
+            raise AsteriskError(f"{resource}.{request}: Asterisk's answer is not what ARI describes") from error

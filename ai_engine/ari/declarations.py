@@ -14,7 +14,7 @@ _REQUESTS = (
     # resource, aioari's name, method, path, query parameters
     ("applications", "get", "GET", "/applications/{applicationName}", ""),
     ("asterisk", "getInfo", "GET", "/asterisk/info", "only"),
-    ("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", ""),
+    ("asterisk", "listModules", "GET", "/asterisk/modules", ""),
     ("bridges", "list", "GET", "/bridges", ""),
     ("bridges", "createWithId", "POST", "/bridges/{bridgeId}", "type name"),
     ("bridges", "destroy", "DELETE", "/bridges/{bridgeId}", ""),
@@ -37,9 +37,17 @@ _REQUESTS = (
         "externalMedia",
         "POST",
         "/channels/externalMedia",
-        "app channelId external_host encapsulation transport connection_type format data",
+        "app channelId external_host encapsulation transport connection_type format data transport_data",
     ),
+    ("channels", "playWithId", "POST", "/channels/{channelId}/play/{playbackId}", "media"),
+    ("channels", "sendDTMF", "POST", "/channels/{channelId}/dtmf", "dtmf"),
+    ("channels", "snoopChannelWithId", "POST", "/channels/{channelId}/snoop/{snoopId}", "spy whisper app"),
+    ("channels", "startSilence", "POST", "/channels/{channelId}/silence", ""),
+    ("channels", "stopSilence", "DELETE", "/channels/{channelId}/silence", ""),
     ("events", "eventWebsocket", "GET", "/events", "app"),
+    ("playbacks", "control", "POST", "/playbacks/{playbackId}/control", "operation"),
+    ("playbacks", "get", "GET", "/playbacks/{playbackId}", ""),
+    ("playbacks", "stop", "DELETE", "/playbacks/{playbackId}", ""),
 )
 
 

@@ -9,18 +9,19 @@ from typing import Any
 import aiohttp
 import structlog
 
-from ai_engine.ari.call_control import BRIDGE_PREFIX, MEDIA_PREFIX, AriCallControl
+from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
+from ai_engine.ari.leftovers import sweep, tell_what_ended, tidy
+from ai_engine.ari.media_leg import OUR_CHANNELS
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.ari.transport import AriSettings
 from ai_engine.errors import AsteriskError
+from ai_engine.protocol.abilities import Abilities, abilities
 from ai_engine.protocol.ari import (
     ApplicationReplaced,
     AriEvent,
     Channel,
-    ChannelDestroyed,
     ChannelEvent,
-    StasisEnd,
     StasisStart,
     parse_arguments,
     parse_event,
@@ -61,6 +62,8 @@ class AriApp:
         """Whether events arrive."""
         self.version = ""
         """Of the Asterisk last connected to."""
+        self.abilities = Abilities()
+        """Of the same; known before the first call is offered."""
         self.reconnects = 0
         self.bad_frames = 0
         """Messages on the event socket that were not events."""
@@ -112,11 +115,13 @@ class AriApp:
         """One connection from its beginning to its end, and why it ended."""
         try:
             version = await ari.version()
+            able = abilities(version, await ari.running_modules())
             held = self._subscriptions.ids()
+            playing = self._subscriptions.playbacks()
             self._socket = await ari.event_socket()
             try:
-                self._connected(version)
-                self._run_errand(self._set_right(ari, self._socket, held))
+                self._connected(version, able)
+                self._run_errand(self._set_right(ari, self._socket, held, playing))
                 return await self._read(ari, self._socket)
             finally:
                 self.connected = False
@@ -126,12 +131,17 @@ class AriApp:
         except AsteriskError as error:
             return error
 
-    def _connected(self, version: str) -> None:
+    def _connected(self, version: str, able: Abilities) -> None:
         if self.version:
             self.reconnects += 1
         self.connected = True
         self.version = version
+        self.abilities = able
         log.info("ARI connected", url=self._settings.url, version=version, app=self._settings.app)
+        if not able.transports():
+            log.error("Asterisk has no way for sound: callers will be handed to a human", lacks=able.lacks)
+        elif able.lacks:
+            log.warning("Asterisk lacks some ways for sound", has=able.transports(), lacks=able.lacks)
 
     async def _read(self, ari: Ari, socket: aiohttp.ClientWebSocketResponse) -> AsteriskError:
         while True:
@@ -166,8 +176,8 @@ class AriApp:
                 raise ApplicationTaken(f"another engine connected as {self._settings.app!r}")
             case ChannelEvent() if self._subscriptions.deliver(event):
                 pass
-            case StasisStart(channel_id) if channel_id.startswith(MEDIA_PREFIX):
-                self._run_errand(self._tidy(ari.hang_up(channel_id)))
+            case StasisStart(channel_id) if channel_id.startswith(OUR_CHANNELS):
+                self._run_errand(tidy(ari.hang_up(channel_id)))
             case StasisStart(_, channel, args):
                 self._offer(ari, channel, args)
 
@@ -177,44 +187,26 @@ class AriApp:
             self._on_call(call)
         except Exception:  # noqa: BLE001  the edge: what fails for one caller must not cost the others theirs
             log.exception("a call could not be taken up", channel=channel.id)
-            self._run_errand(self._tidy(call.close()))
+            self._run_errand(tidy(call.close()))
 
     # -- after an outage -----------------------------------------------------------------------------------
 
-    async def _set_right(self, ari: Ari, socket: aiohttp.ClientWebSocketResponse, held: frozenset[str]) -> None:
-        """Asterisk repeats no event: compare what it has with what we ``held`` before this connection."""
+    async def _set_right(
+        self, ari: Ari, socket: aiohttp.ClientWebSocketResponse, held: frozenset[str], playing: dict[str, str]
+    ) -> None:
+        """Asterisk repeats no event: compare what it has with what we ``held`` and heard before this connection."""
         try:
-            if not await ari.module_running("chan_audiosocket.so"):
-                log.error("Asterisk has no chan_audiosocket.so running: callers will be handed to a human")
             listed = await ari.application_channels()
-            # Callers first: a call that is over has no use for the news that its media leg is gone too.
-            for channel_id in sorted(held - listed, key=lambda id: id.startswith(MEDIA_PREFIX)):
-                await self._let_go(ari, channel_id)
-            await self._sweep(ari, listed)
+            await tell_what_ended(ari, self._subscriptions, held - listed, playing)
+            await sweep(ari, self._settings.app, self._subscriptions, listed)
             await self._find_orphans(ari, listed)
         except AsteriskError as error:
             log.warning("ARI state could not be compared, connecting anew", reason=str(error))
             await socket.close()
 
-    async def _let_go(self, ari: Ari, channel_id: str) -> None:
-        """A channel we held left the application while we were not told."""
-        gone = await _is_missing(ari, channel_id)
-        self._subscriptions.deliver(ChannelDestroyed(channel_id) if gone else StasisEnd(channel_id))
-
-    async def _sweep(self, ari: Ari, listed: frozenset[str]) -> None:
-        """Delete media legs and bridges that belong to no call of ours any more."""
-        for channel_id in listed:
-            if channel_id.startswith(MEDIA_PREFIX) and channel_id not in self._subscriptions:
-                await self._tidy(ari.hang_up(channel_id))
-        for bridge in await ari.bridges():
-            leg_id = MEDIA_PREFIX + bridge.id.removeprefix(BRIDGE_PREFIX)
-            ours = bridge.id.startswith(BRIDGE_PREFIX) and bridge.name == self._settings.app
-            if ours and leg_id not in self._subscriptions:
-                await self._tidy(ari.destroy_bridge(bridge.id))
-
     async def _find_orphans(self, ari: Ari, listed: frozenset[str]) -> None:
         """Offer the callers who wait in the application and whom nobody holds."""
-        callers = {channel_id for channel_id in listed if not channel_id.startswith(MEDIA_PREFIX)}
+        callers = {channel_id for channel_id in listed if not channel_id.startswith(OUR_CHANNELS)}
         if callers <= self._subscriptions.ids():
             return
         await self._sleep(_GRACE_SECONDS)
@@ -231,13 +223,6 @@ class AriApp:
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
 
-    async def _tidy(self, request: Coroutine[Any, Any, None]) -> None:
-        try:
-            await request
-        except AsteriskError as error:
-            if error.status != 404:
-                log.warning("a leftover could not be deleted", reason=str(error))
-
     async def _sleep(self, seconds: float) -> None:
         """Until the time is over or we are closed."""
         try:
@@ -245,13 +230,3 @@ class AriApp:
                 await self._closed.wait()
         except TimeoutError:
             pass
-
-
-async def _is_missing(ari: Ari, channel_id: str) -> bool:
-    try:
-        await ari.channel(channel_id)
-    except AsteriskError as error:
-        if error.status == 404:
-            return True
-        raise
-    return False

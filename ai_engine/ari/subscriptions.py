@@ -13,12 +13,13 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._listeners: dict[str, Listener] = {}
+        self._playbacks: dict[str, str] = {}
 
     def __contains__(self, channel_id: object) -> bool:
         return channel_id in self._listeners
 
     def __len__(self) -> int:
-        return len(self._listeners)
+        return len(self._listeners) + len(self._playbacks)
 
     def ids(self) -> frozenset[str]:
         return frozenset(self._listeners)
@@ -28,6 +29,17 @@ class Subscriptions:
 
     def drop(self, channel_id: str) -> None:
         self._listeners.pop(channel_id, None)
+
+    def add_playback(self, playback_id: str, channel_id: str) -> None:
+        """The listener of the channel waits for the end of this playback, too."""
+        self._playbacks[playback_id] = channel_id
+
+    def drop_playback(self, playback_id: str) -> None:
+        self._playbacks.pop(playback_id, None)
+
+    def playbacks(self) -> dict[str, str]:
+        """Ids of the channels by the ids of the playbacks whose end is awaited."""
+        return self._playbacks.copy()
 
     def deliver(self, event: ChannelEvent) -> bool:
         """Whether somebody listens to the channel of ``event``, and so was told."""

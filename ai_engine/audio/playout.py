@@ -1,91 +1,91 @@
 """The one queue where agent audio waits for its 20 ms on the line."""
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-import numpy as np
+from ai_engine.audio.fade import faded_out, trailing_off
+from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.jitter_depth import JitterDepth, JitterSettings
+from ai_engine.audio.queued_reply import Flow, QueuedReply
+from ai_engine.audio.voice import Cut, Unheard
 
-from ai_engine.audio.format import FRAME_MS, AudioFormat
-from ai_engine.audio.framing import Framer
-from ai_engine.audio.resample import Resampler
-
-_FADE_MS = 5.0
-"""Long enough to hear no click when a reply is cut, short enough to hear no word."""
-
+__all__ = ["JitterSettings", "Playout"]
 
 _ENDLESS_MS = 600_000.0
 """No reply waits ten minutes to be heard: whoever sends more must not fill our memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A reply that was stopped after ``heard_ms`` of it had been fetched for the line."""
-
-    reply: int
-    heard_ms: float
-
-
 class Playout:
-    """Replies wait in the order they were begun; ``pull`` is called every 20 ms and is the only clock.
-
-    A reply waits in the format it comes in and is converted frame by frame as it is fetched: however fast a provider
-    delivers, every tick costs the same, and sound that is never heard costs nothing.
+    """Implements ``Voice``, frame by frame.
 
     ``on_started(reply)`` is called as the first frame of a reply is fetched, ``on_drained(reply)`` at the pull
     after its last frame, when that frame has had its 20 ms. Both are called inside ``pull`` and may use the playout.
+
+    A reply begins when enough of it has been gathered, and goes on so after a hole (see ``JitterDepth``). Wherever
+    its sound breaks off it dies away within 5 ms, and rises again as quickly; none of that counts as heard.
     """
 
     def __init__(
         self,
         format: AudioFormat,
-        prebuffer_ms: float = 0.0,
+        jitter: JitterSettings | None = None,
         on_started: Callable[[int], None] | None = None,
         on_drained: Callable[[int], None] | None = None,
     ) -> None:
         self.underruns = 0
-        """Frames of silence in the middle of replies because audio came too late."""
+        """Frames that were missing in the middle of replies because audio came too late."""
         self._format = format
-        self._prebuffer_ms = prebuffer_ms
+        self._depth = JitterDepth(jitter or JitterSettings())
         self._on_started = on_started or _nobody_asks
         self._on_drained = on_drained or _nobody_asks
-        self._replies: deque[_Reply] = deque()
+        self._replies: deque[QueuedReply] = deque()
         self._highest: int | None = None
+        self._held = False
         self._fade: bytes | None = None
+        """Given at the next pull: the end of a sound that breaks off."""
+        self._last: bytes | None = None
+        """What the last pull gave, if it was the first reply's sound."""
 
     @property
     def speaking(self) -> int | None:
-        """The reply that is being heard now."""
         return self._replies[0].id if self._replies and self._replies[0].started else None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is heard, waits, or is still being made."""
         return not self._replies
+
+    @property
+    def held(self) -> bool:
+        return self._held
 
     @property
     def queued_ms(self) -> float:
         """How much agent audio waits, over all replies."""
         return sum(reply.queued_ms for reply in self._replies)
 
-    def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
-        """Announce a reply whose audio comes in ``source`` (else in the line's own format).
+    @property
+    def prebuffer_ms(self) -> float:
+        """What a reply has to gather before it begins, as this call has taught."""
+        return self._depth.prebuffer_ms
 
-        False if its id is not greater than that of every reply before it: it comes too late.
-        """
+    # -- replies come in -----------------------------------------------------------------------------------
+
+    def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
         if self._highest is not None and reply <= self._highest:
             return False
         self._highest = reply
-        self._replies.append(_Reply(reply, source or self._format, self._format))
+        self._replies.append(QueuedReply(reply, source or self._format, self._format))
         return True
 
     def push(self, reply: int, pcm: bytes) -> bool:
-        """Add audio of any length to a reply. False if it was stopped, is finished, was never begun, or is endless."""
         waiting = self._open(reply)
         if waiting is None or waiting.queued_ms > _ENDLESS_MS:
             return False
         waiting.push(pcm)
         return True
+
+    def end_sentence(self, reply: int) -> None:
+        """Nothing: a stream has no use for sentences."""
 
     def finish(self, reply: int) -> None:
         """No more audio of this reply comes: its last frame is padded with silence."""
@@ -94,108 +94,144 @@ class Playout:
             waiting.finish()
 
     def finish_all(self) -> None:
-        """No more audio comes at all; what waits is still played."""
         for waiting in self._replies:
             waiting.finish()
 
     def is_open(self, reply: int) -> bool:
-        """Whether ``push`` would take audio of this reply."""
         return self._open(reply) is not None
+
+    # -- frames go out -------------------------------------------------------------------------------------
 
     def pull(self) -> bytes | None:
         """The frame due now, or None for silence."""
         if self._fade is not None:
-            frame, self._fade = self._fade, None
-            return frame
-        while self._replies:
+            return self._break_off()
+        while self._replies and not self._held:
             reply = self._replies[0]
-            if reply.finished and not reply.frames:
-                self._replies.popleft()
-                self._on_drained(reply.id)
-            elif not reply.started:
-                if not reply.finished and not (reply.frames and reply.queued_ms >= self._prebuffer_ms):
-                    return None
-                reply.started = True
-                self._on_started(reply.id)
-            elif reply.frames:
-                return reply.take()
+            if reply.frames:
+                if reply.flow is Flow.FLOWING:
+                    self._last = frame = reply.take()
+                    return frame
+                if not self._may_flow(reply):
+                    return self._missing(reply)
+                self._let_flow(reply)
+            elif reply.finished:
+                self._drain()
             else:
-                # Speech goes on with the first late frame: the gap itself has made the buffer that was missing,
-                # and to wait for more would only make the hole longer.
-                self.underruns += 1
-                return None
+                return self._missing(reply)
         return None
 
-    def stop(self) -> tuple[Cut, ...]:
-        """Drop everything that waits; audio of these replies is refused from now on.
+    def upcoming(self, frames: int) -> Sequence[bytes]:
+        """What the next pulls will give, up to the first that something may still change."""
+        if self._held:
+            return ()
+        coming = [] if self._fade is None else [self._fade]
+        for reply in self._replies:
+            if not self._may_flow(reply):
+                break
+            coming += reply.coming(frames - len(coming))
+            # A hole teaches the next reply to gather more as soon as it ends.
+            if len(coming) >= frames or not reply.finished or reply.flow is Flow.STARVED:
+                break
+        return coming[:frames]
 
-        Returns one ``Cut`` per reply that had not drained, in order. The next ``pull`` gives a frame in which the
-        sound dies away within 5 ms; it does not count as heard.
-        """
+    # -- and stop going out --------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """The next pull gives a frame in which the sound dies away; the same 20 ms is heard again after ``resume``."""
+        if not self._held:
+            self._held = True
+            self._fade = self._fade or self._dying()
+
+    def resume(self) -> None:
+        if self._held:
+            self._held = False
+            if self.speaking is not None:
+                self._fade = None  # nobody has heard yet that it was held
+
+    def stop(self) -> tuple[Cut, ...]:
+        """The next pull gives a frame in which the sound dies away, unless it has done so already."""
         cuts = tuple(Cut(reply.id, reply.heard_ms) for reply in self._replies)
-        if cuts and cuts[0].heard_ms:
-            upcoming = self._replies[0].upcoming()
-            self._fade = None if upcoming is None else self._faded(upcoming)
-        self._replies.clear()
+        self._fade = self._fade or self._dying()
+        self._clear()
         return cuts
 
-    def _open(self, reply: int) -> "_Reply | None":
+    def surrender(self) -> tuple[Unheard, ...]:
+        """Nothing of them is heard here any more, and nothing is held."""
+        left = tuple(reply.give_up() for reply in self._replies)
+        self._fade = None
+        self._clear()
+        return left
+
+    def adopt(self, unheard: Unheard) -> None:
+        reply = QueuedReply(unheard.reply, unheard.source, self._format, unheard.heard_ms)
+        reply.push(unheard.pcm)
+        if unheard.finished:
+            reply.finish()
+        self._replies.append(reply)
+        self._highest = max(unheard.reply, self._highest or unheard.reply)
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _open(self, reply: int) -> QueuedReply | None:
         for waiting in self._replies:
             if waiting.id == reply:
                 return None if waiting.finished else waiting
         return None
 
-    def _faded(self, frame: bytes) -> bytes:
-        samples = np.zeros(self._format.frame_samples, dtype="<i2")
-        ramp = np.linspace(1.0, 0.0, int(_FADE_MS * self._format.rate / 1000))
-        samples[: len(ramp)] = np.frombuffer(frame, dtype="<i2", count=len(ramp)) * ramp
-        return samples.tobytes()
+    def _may_flow(self, reply: QueuedReply) -> bool:
+        if reply.finished or reply.flow is Flow.FLOWING:
+            return True
+        needed_ms = self._depth.low_water_ms if reply.flow is Flow.STARVED else self._depth.prebuffer_ms
+        return reply.queued_ms >= needed_ms
 
+    def _let_flow(self, reply: QueuedReply) -> None:
+        if reply.flow is Flow.STARVED:
+            self._depth.went_on()
+        else:
+            self._depth.began(reply.queued_ms, whole=reply.finished)
+        reply.flow = Flow.FLOWING
+        if not reply.started:
+            reply.started = True
+            self._on_started(reply.id)
 
-class _Reply:
-    """One stretch of agent speech in the queue."""
+    def _missing(self, reply: QueuedReply) -> bytes | None:
+        """The reply cannot go on: before its beginning that is no fault, in its middle the sound dies away."""
+        if reply.flow is Flow.WAITING:
+            return None
+        reply.flow = Flow.STARVED
+        reply.broken = True
+        self.underruns += 1
+        self._depth.missed(empty=not reply.frames)
+        last, self._last = self._last, None
+        return None if last is None else trailing_off(last, self._format)
 
-    __slots__ = ("_audio_bytes", "_format", "_framer", "_resampler", "_taken", "finished", "frames", "id", "started")
+    def _drain(self) -> None:
+        reply = self._replies.popleft()
+        self._last = None
+        self._depth.drained()
+        self._on_drained(reply.id)
 
-    def __init__(self, id: int, source: AudioFormat, line: AudioFormat) -> None:
-        self.id = id
-        self.frames: deque[bytes] = deque()
-        """In the format of the source."""
-        self.started = False
-        self.finished = False
-        self._format = source
-        self._framer = Framer(source)
-        self._resampler = Resampler(source, line)
-        self._audio_bytes = 0
-        self._taken = 0
+    def _dying(self) -> bytes | None:
+        """How the sound dies away that is heard now; None if none is."""
+        if self._last is None:
+            return None
+        reply = self._replies[0]
+        coming = reply.coming(1)
+        if coming:
+            return faded_out(coming[0], self._format)
+        return None if reply.finished else trailing_off(self._last, self._format)
 
-    @property
-    def queued_ms(self) -> float:
-        return len(self.frames) * FRAME_MS + self._format.ms(self._framer.waiting_bytes)
+    def _break_off(self) -> bytes | None:
+        frame, self._fade, self._last = self._fade, None, None
+        if self._held and self._replies:
+            self._replies[0].broken = True
+        return frame
 
-    @property
-    def heard_ms(self) -> float:
-        """Without the padding of the last frame."""
-        return min(float(self._taken * FRAME_MS), self._format.ms(self._audio_bytes))
-
-    def push(self, pcm: bytes) -> None:
-        self._audio_bytes += len(pcm)
-        self.frames.extend(self._framer.push(pcm))
-
-    def finish(self) -> None:
-        self.finished = True
-        last = self._framer.flush()
-        if last is not None:
-            self.frames.append(last)
-
-    def take(self) -> bytes:
-        self._taken += 1
-        return self._resampler.process(self.frames.popleft())
-
-    def upcoming(self) -> bytes | None:
-        """What would have been heard next, and now never will."""
-        frame = self.frames[0] if self.frames else self._framer.flush()
-        return None if frame is None else self._resampler.process(frame)
+    def _clear(self) -> None:
+        self._replies.clear()
+        self._last = None
+        self._held = False
 
 
 def _nobody_asks(reply: int) -> None:

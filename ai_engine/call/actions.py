@@ -25,6 +25,16 @@ class StopPlayout(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class HoldPlayout(Action):
+    """Silence the agent where it is; it may go on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlayout(Action):
+    """Let the agent go on where it was held."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listen(Action):
     """The caller has the floor: the agent should take in what is being said, from the pre-roll on."""
 
@@ -32,6 +42,16 @@ class Listen(Action):
 @dataclass(frozen=True, slots=True)
 class AskAgent(Action):
     """The caller's turn is over: the agent should answer it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskWhatItWas(Action):
+    """A short sound is over: the agent should say what it was, and answer it only if it asks for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss(Action):
+    """What began with ``Listen`` was nothing: the agent should forget it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,11 @@ class PlayPrompt(Action):
     """Say a recorded sentence through the playout, as a reply of the engine's own."""
 
     prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Reattach(Action):
+    """Find another way for sound; the call goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,14 @@ class MediaAttached(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class MediaLost(CallEvent):
-    """The media connection failed to come up, or ended while the call goes on."""
+    """The media connection ended while the call goes on; another way is tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaExhausted(CallEvent):
+    """No way is left for sound to travel."""
 
     reason: str
 
@@ -35,6 +42,24 @@ class DigitReceived(CallEvent):
     """The caller pressed a key (one of ``0-9*#A-D``)."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerHeld(CallEvent):
+    """The caller's phone put us on hold: nothing we say is heard there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerUnheld(CallEvent):
+    """The caller is back from hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded(CallEvent):
+    """Asterisk is done with a file: played, stopped, or (``failed``) never begun."""
+
+    playback_id: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,38 @@ class TakenBack(CallEvent):
 
 
 # -- the ear ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStirred(CallEvent):
+    """Something like speech began while the agent was speaking; the onset lies ``confirmed_ms`` before this event.
+
+    It becomes ``CallerSpoke`` if it goes on, and else ``FalseAlarm`` or ``CallerMuttered``.
+    """
+
+    confirmed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarm(CallEvent):
+    """What stirred was too short for a word: a cough, a click, or (``echo``) the agent's own voice."""
+
+    echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMuttered(CallEvent):
+    """What stirred was over soon, but long enough for a word: "mm-hm", "stop". Only its text can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMeant(CallEvent):
+    """What the caller muttered was meant to interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerHummed(CallEvent):
+    """What the caller muttered asks for nothing: "mm-hm", or no word at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +232,35 @@ class PlayoutIdle(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PlayoutHeld(CallEvent):
+    """The agent fell silent in the middle of a reply, to go on or to be cut."""
+
+    reply: ReplyId
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutResumed(CallEvent):
+    """The agent goes on where it was held."""
+
+    reply: ReplyId
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutFailed(CallEvent):
+    """The agent's voice cannot go the way it goes now (a full disk, a file Asterisk does not play)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack(CallEvent):
+    """Sound could not travel one way and now goes another; both as ``transport/downstream``."""
+
+    failed: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyCut(CallEvent):
     """A reply was stopped before its end, after ``heard_ms`` of it had been written to the line."""
 
@@ -185,6 +271,18 @@ class ReplyCut(CallEvent):
 @dataclass(frozen=True, slots=True)
 class SilenceElapsed(CallEvent):
     """Nobody has spoken for the configured time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtElapsed(CallEvent):
+    """Nobody said in time what a short sound was; the agent goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsAsked(CallEvent):
+    """A tool asked to press keys (``0-9*#A-D``) towards the caller."""
+
+    digits: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from ai_engine.call.actions import (
     HangUp,
     PlayPrompt,
     Prompt,
+    Reattach,
     StartAgent,
     StopPlayout,
     TransferToHuman,
@@ -18,12 +19,15 @@ from ai_engine.call.events import (
     AgentLost,
     AgentStarted,
     CallerHungUp,
+    CallerMeant,
     CallerSpoke,
     CallEvent,
     EngineStopping,
     HangupAsked,
     MediaAttached,
+    MediaExhausted,
     MediaLost,
+    PlayoutFailed,
     PlayoutIdle,
     TakenBack,
     TimeRanOut,
@@ -65,6 +69,7 @@ TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
     (Phase.CLOSING, PlayoutIdle): (Phase.ENDED, _HUNG_UP),
     (Phase.CLOSING, TimeRanOut): (Phase.ENDED, _HUNG_UP),
     (Phase.CLOSING, CallerSpoke): (Phase.TALKING, ()),
+    (Phase.CLOSING, CallerMeant): (Phase.TALKING, ()),
     (Phase.CLOSING, TransferAsked): (Phase.HANDING_OVER, ()),
     (Phase.HANDING_OVER, PlayoutIdle): (Phase.ENDED, _TRANSFERRED),
     (Phase.HANDING_OVER, TimeRanOut): (Phase.ENDED, _TRANSFERRED),
@@ -77,9 +82,12 @@ TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
 """What is not listed changes nothing."""
 
 _ALIVE = [phase for phase in Phase if phase is not Phase.ENDED]
+_ATTACHED = [phase for phase in _ALIVE if phase is not Phase.ARRIVING]
 TRANSITIONS |= {(phase, CallerHungUp): (Phase.ENDED, (EndCall(EndReason.CALLER_HUNG_UP),)) for phase in _ALIVE}
 TRANSITIONS |= {(phase, TakenBack): (Phase.ENDED, (EndCall(EndReason.TAKEN_BACK),)) for phase in _ALIVE}
-TRANSITIONS |= {(phase, MediaLost): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
+TRANSITIONS |= {(phase, MediaLost): (phase, (Reattach(),)) for phase in _ATTACHED}
+TRANSITIONS |= {(phase, PlayoutFailed): (phase, (Reattach(),)) for phase in _ATTACHED}
+TRANSITIONS |= {(phase, MediaExhausted): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
 TRANSITIONS |= {(phase, EngineStopping): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
 
 

@@ -5,18 +5,32 @@ from enum import StrEnum
 from ai_engine.call.actions import (
     Action,
     AskAgent,
+    AskWhatItWas,
+    Dismiss,
+    HoldPlayout,
     Listen,
     Nudge,
+    ResumePlayout,
     StartSilenceTimer,
     StopPlayout,
     StopSilenceTimer,
 )
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerHeld,
+    CallerHummed,
+    CallerMeant,
+    CallerMuttered,
     CallerPaused,
     CallerSpoke,
+    CallerStirred,
+    CallerUnheld,
     CallEvent,
+    DoubtElapsed,
+    FalseAlarm,
     PlayoutDrained,
+    PlayoutResumed,
+    ReplyBegan,
     SilenceElapsed,
 )
 
@@ -29,6 +43,12 @@ class Floor(StrEnum):
     AGENT_PENDING = "agent_pending"
     """The caller is done and the agent has not yet been heard."""
     AGENT = "agent"
+    CONTESTED = "contested"
+    """The agent was held because something stirred; whether it is the caller will show."""
+    WEIGHED = "weighed"
+    """The agent is held; the sound is over and may have been a word."""
+    AWAY = "away"
+    """The caller put us on hold."""
 
 
 Row = tuple[Floor, tuple[Action, ...]]
@@ -36,6 +56,8 @@ Row = tuple[Floor, tuple[Action, ...]]
 TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
     (Floor.NOBODY, CallerSpoke): (Floor.CALLER, (StopSilenceTimer(), Listen())),
     (Floor.NOBODY, AgentSpoke): (Floor.AGENT, (StopSilenceTimer(),)),
+    # Back from hold, in the middle of a reply.
+    (Floor.NOBODY, PlayoutResumed): (Floor.AGENT, (StopSilenceTimer(),)),
     (Floor.NOBODY, SilenceElapsed): (Floor.AGENT_PENDING, (Nudge(),)),
     (Floor.CALLER, CallerPaused): (Floor.AGENT_PENDING, (AskAgent(),)),
     # A provider with its own turn detection may answer before our ear has noticed the pause.
@@ -44,10 +66,32 @@ TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
     (Floor.AGENT_PENDING, AgentSpoke): (Floor.AGENT, ()),
     # A reply without a sound: nobody took the floor.
     (Floor.AGENT_PENDING, PlayoutDrained): (Floor.NOBODY, (StartSilenceTimer(),)),
+    (Floor.AGENT, CallerStirred): (Floor.CONTESTED, (HoldPlayout(), Listen())),
+    # The reply had just ended when the caller began.
     (Floor.AGENT, CallerSpoke): (Floor.CALLER, (StopPlayout(), Listen())),
     (Floor.AGENT, PlayoutDrained): (Floor.NOBODY, (StartSilenceTimer(),)),
+    (Floor.CONTESTED, CallerSpoke): (Floor.CALLER, (StopPlayout(),)),
+    (Floor.CONTESTED, FalseAlarm): (Floor.AGENT, (Dismiss(), ResumePlayout())),
+    (Floor.CONTESTED, CallerMuttered): (Floor.WEIGHED, (AskWhatItWas(),)),
+    (Floor.WEIGHED, CallerStirred): (Floor.CONTESTED, (Listen(),)),
+    (Floor.WEIGHED, CallerSpoke): (Floor.CALLER, (StopPlayout(), Listen())),
+    (Floor.WEIGHED, CallerMeant): (Floor.NOBODY, (StopPlayout(), StartSilenceTimer())),
+    (Floor.WEIGHED, CallerHummed): (Floor.AGENT, (ResumePlayout(),)),
+    (Floor.WEIGHED, DoubtElapsed): (Floor.AGENT, (ResumePlayout(),)),
+    # An agent that is sure before we are, or gives no text: what it answers was meant.
+    (Floor.CONTESTED, ReplyBegan): (Floor.AGENT_PENDING, (StopPlayout(),)),
+    (Floor.WEIGHED, ReplyBegan): (Floor.AGENT_PENDING, (StopPlayout(),)),
+    (Floor.AWAY, CallerUnheld): (Floor.NOBODY, (StartSilenceTimer(), ResumePlayout())),
 }
 """What is not listed changes nothing."""
+
+TRANSITIONS |= {
+    (floor, CallerHeld): (Floor.AWAY, (StopSilenceTimer(), HoldPlayout()))
+    for floor in (Floor.NOBODY, Floor.AGENT_PENDING, Floor.AGENT, Floor.WEIGHED)
+}
+# What the caller said last is still answered; the answer waits.
+TRANSITIONS[Floor.CALLER, CallerHeld] = (Floor.AWAY, (HoldPlayout(), AskAgent()))
+TRANSITIONS[Floor.CONTESTED, CallerHeld] = (Floor.AWAY, (Dismiss(), HoldPlayout()))
 
 
 class Turns:

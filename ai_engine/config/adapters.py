@@ -1,11 +1,16 @@
 """Which part of the file becomes whose settings."""
 
 from ai_engine.ari.transport import AriSettings
+from ai_engine.audio.level import LevelSettings
+from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config.model import EngineConfig
 from ai_engine.providers.local import LocalSettings
 from ai_engine.session.settings import SessionSettings
 from ai_engine.transports.audiosocket import AudioSocketSettings
+from ai_engine.transports.chan_websocket import ChanWebSocketSettings
+from ai_engine.transports.rtp import RtpSettings
+from ai_engine.transports.sound_files import SoundFilesSettings
 
 
 def ari_settings(config: EngineConfig) -> AriSettings:
@@ -32,8 +37,35 @@ def audiosocket_settings(config: EngineConfig) -> AudioSocketSettings:
         handshake_seconds=audiosocket.handshake_seconds,
         max_connections=audiosocket.max_connections,
         allowed_peers=audiosocket.allowed_peers,
-        rate=config.streaming.sample_rate_hz,
+        dialplan_first=audiosocket.dialplan_first,
     )
+
+
+def websocket_settings(config: EngineConfig) -> ChanWebSocketSettings:
+    """For ``ai_engine.transports.chan_websocket``: the media WebSocket lies on the HTTP server of ARI."""
+    base = ari_settings(config).url.rstrip("/").removesuffix("/ari")
+    return ChanWebSocketSettings(
+        url=f"ws{base.removeprefix('http')}",
+        ahead_ms=config.websocket.ahead_ms,
+        connect_seconds=config.websocket.connect_seconds,
+    )
+
+
+def rtp_settings(config: EngineConfig) -> RtpSettings:
+    """For ``ai_engine.transports.rtp``."""
+    legacy = config.legacy
+    return RtpSettings(
+        host=legacy.host,
+        advertise=legacy.advertise or "",
+        port_min=legacy.port_min,
+        port_max=legacy.port_max,
+        allowed_peers=legacy.allowed_peers,
+    )
+
+
+def sound_files_settings(config: EngineConfig) -> SoundFilesSettings:
+    """For ``ai_engine.transports.sound_files``."""
+    return SoundFilesSettings(config.media.directory, config.media.asterisk_directory)
 
 
 def local_settings(config: EngineConfig) -> LocalSettings:
@@ -49,23 +81,31 @@ def local_settings(config: EngineConfig) -> LocalSettings:
 
 def vad_settings(config: EngineConfig) -> VadSettings:
     """For ``ai_engine.audio.vad``."""
-    vad = config.vad
+    vad, barge_in = config.vad, config.barge_in
     return VadSettings(
         detector=vad.detector,
         aggressiveness=vad.aggressiveness,
         threshold=vad.threshold,
         start_ms=vad.start_ms,
-        barge_in_ms=config.barge_in.min_ms,
+        barge_in_ms=barge_in.min_ms,
+        confirm_ms=barge_in.confirm_ms,
+        word_ms=barge_in.word_ms,
+        settle_ms=barge_in.settle_ms,
         end_silence_ms=vad.end_silence_ms,
+        end_silence_min_ms=vad.end_silence_min_ms,
+        end_silence_max_ms=vad.end_silence_max_ms,
+        ask_model=vad.turn_model is not None,
         max_turn_ms=vad.max_turn_ms,
         energy_margin_db=vad.margin_db,
-        barge_in_margin_db=config.barge_in.margin_db,
+        barge_in_margin_db=barge_in.margin_db,
+        echo_return_loss_db=barge_in.echo_return_loss_db,
     )
 
 
 def session_settings(config: EngineConfig) -> SessionSettings:
     """For ``ai_engine.session``."""
-    timeouts = config.streaming.timeouts
+    streaming = config.streaming
+    timeouts = streaming.timeouts
     human = config.asterisk.human
     return SessionSettings(
         media_seconds=timeouts.connect_ms / 1000,
@@ -78,7 +118,13 @@ def session_settings(config: EngineConfig) -> SessionSettings:
         human_context=human.context,
         human_extension=human.extension,
         human_digit=human.digit,
-        jitter_buffer_ms=config.streaming.jitter_buffer_ms,
+        jitter=JitterSettings(
+            least_ms=streaming.jitter_buffer_ms,
+            most_ms=streaming.jitter_buffer_max_ms,
+            low_water_ms=streaming.low_water_ms,
+        ),
+        level=None if streaming.level_dbfs is None else LevelSettings(streaming.level_dbfs),
+        doubt_seconds=timeouts.doubt_ms / 1000,
         barge_in=config.barge_in.enabled,
         vad=vad_settings(config),
     )

@@ -71,6 +71,8 @@ class AgentSection(Section):
     """After so many turns in a row that were not understood, the caller is connected to a person."""
     nudge: str = "Are you still there?"
     """Said when nobody has spoken for `no_input.seconds`."""
+    goodbye: str = "I cannot hear you. Goodbye."
+    """Said when nobody has answered `no_input.limit` of those; then the call ends."""
 
     def plain(self, name: str) -> dict[str, Any]:
         """The `agent` object of docs/local_ai_protocol.md but for `greeting` and `prompt`."""

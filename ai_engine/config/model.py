@@ -1,55 +1,25 @@
 """What ``config/ai-agent.yaml`` may say, section by section, with units, ranges and defaults."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
-from yarl import URL
+from pydantic import Field, SecretStr
 
 from ai_engine.config.agents import AgentSection, Section
+from ai_engine.config.sound import (
+    AudioSocketSection,
+    BargeIn,
+    LegacySection,
+    MediaSection,
+    Streaming,
+    VadSection,
+    WebSocketSection,
+)
+from ai_engine.config.types import Host, HttpUrl, ListenPort, Port, Seconds, WebSocketUrl, Word
 
 Place = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""
-
-
-def _network(text: str) -> str:
-    ip_network(text)
-    return text
-
-
-def _host(text: str) -> str:
-    if ":" in text:
-        try:
-            IPv6Address(text)
-        except ValueError as error:
-            raise ValueError(f"{text!r} is no IPv6 address; a port has a key of its own") from error
-    return text
-
-
-def _server(text: str) -> str:
-    if not URL(text).host:  # a port that is none is a ValueError by itself
-        raise ValueError(f"{text!r} names no host")
-    return text
-
-
-def _base(text: str) -> str:
-    if "?" in text or "#" in text:
-        raise ValueError(f"{text!r} must not have a query or a fragment, since paths are added to it")
-    return text
-
-
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$"), AfterValidator(_host)]
-Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-ListenPort = Annotated[int, Field(ge=0, le=65535)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$"), AfterValidator(_server), AfterValidator(_base)]
-WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$"), AfterValidator(_server)]
-Network = Annotated[str, AfterValidator(_network)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Milliseconds = Annotated[int, Field(gt=0, le=600_000)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
 class Human(Section):
@@ -81,96 +51,6 @@ class AsteriskSection(Section):
     dead_man_seconds: Annotated[int, Field(ge=3, le=600)] = 15
     """Asterisk sends a caller to the human when it has not heard of the engine for so long."""
     human: Human = Human()
-
-
-class AudioSocketSection(Section):
-    """Where Asterisk's media connections arrive."""
-
-    host: Host = "127.0.0.1"
-    """Address to listen on."""
-    port: ListenPort = 8090
-    """TCP port to listen on; 0 takes any free one."""
-    advertise: Address | None = None
-    """`host:port` that Asterisk is told to connect to; absent means `host` and `port`."""
-    allowed_peers: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
-    """Addresses or networks (`10.0.0.0/8`) that may connect."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Connections at the same time; more are refused."""
-    handshake_seconds: Seconds = 2.0
-    """How long a connection may take to tell its UUID."""
-
-
-class Timeouts(Section):
-    """How long the parts of a call may take, in milliseconds."""
-
-    connect_ms: Milliseconds = 3000
-    """From the answer until Asterisk has connected the media leg."""
-    provider_start_ms: Milliseconds = 1500
-    """Until the provider's session is open; the caller hears silence meanwhile."""
-    reply_ms: Milliseconds = 4000
-    """From the end of the caller's turn to the provider's reply; then the caller is handed to a human."""
-    last_words_ms: Milliseconds = 30_000
-    """The longest a goodbye or a rescue prompt may keep the caller."""
-
-
-class Streaming(Section):
-    """The sound between Asterisk and the engine."""
-
-    sample_rate_hz: int = 8000
-    """8000 (`slin`) or 16000 (`slin16`, needs an Asterisk whose AudioSocket carries it)."""
-    chunk_duration_ms: int = 20
-    """Length of one frame; this version does 20."""
-    jitter_buffer_ms: Annotated[int, Field(ge=0, le=2000)] = 60
-    """Sound of a reply gathered before it begins to play."""
-    keepalive_ms: Annotated[int, Field(ge=1000, le=120_000)] = 10_000
-    """How often a provider's connection is tried with a ping."""
-    timeouts: Timeouts = Timeouts()
-
-    @field_validator("sample_rate_hz")
-    @classmethod
-    def _rate(cls, hz: int) -> int:
-        if hz not in (8000, 16000):
-            raise ValueError(f"this version does not do {hz} Hz; write 8000 or 16000")
-        return hz
-
-    @field_validator("chunk_duration_ms")
-    @classmethod
-    def _chunk(cls, ms: int) -> int:
-        if ms != 20:
-            raise ValueError(f"frames of {ms} ms come with a later version; write 20")
-        return ms
-
-
-class BargeIn(Section):
-    """Whether and how fast a caller can interrupt the agent."""
-
-    enabled: bool = True
-    """False lets every reply play to its end."""
-    min_ms: Annotated[int, Field(ge=40, le=500)] = 100
-    """Speech needed to interrupt, with hardly a gap in it; less is a cough."""
-    margin_db: Annotated[float, Field(ge=0, le=40)] = 10.0
-    """How far speech must stand above the noise to interrupt, in dB; the agent's own echo should not."""
-
-
-class VadSection(Section):
-    """How the engine hears when the caller speaks."""
-
-    detector: Literal["webrtc", "silero"] = "webrtc"
-    """`webrtc` costs next to nothing; `silero` is a small neural network, better in noise."""
-    aggressiveness: Annotated[int, Field(ge=0, le=3)] = 3
-    """webrtc only, 0 to 3: 3 takes the least for speech; lower ones hear speech in ordinary line noise."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """silero only: the probability that counts as speech."""
-    margin_db: Annotated[float, Field(ge=0, le=40)] = 8.0
-    """How far speech must stand above the noise of the line, in dB."""
-    start_ms: Annotated[int, Field(ge=20, le=500)] = 60
-    """Speech needed to open a turn while the agent is silent, with hardly a gap in it."""
-    end_silence_ms: Annotated[int, Field(ge=100, le=5000)] = 500
-    """Quiet that ends a turn."""
-    max_turn_ms: Annotated[int, Field(ge=1000, le=120_000)] = 15_000
-    """A turn longer than this is ended anyway."""
-    preroll_ms: Annotated[int, Field(ge=0, le=2000)] = 400
-    """Sound from before the onset that is kept, so that the first syllable is not lost."""
 
 
 class Llm(Section):
@@ -224,13 +104,6 @@ class Recording(Section):
     """Where the folders are made; relative to the working directory."""
 
 
-class MediaSection(Section):
-    """Sound files shared with Asterisk."""
-
-    directory: Annotated[Path, Field(strict=False)] = Path("/mnt/asterisk_media/ai-generated")
-    """A directory both programs see, best a tmpfs."""
-
-
 class Logging(Section):
     """What the engine writes to standard error."""
 
@@ -247,12 +120,14 @@ class ConfigFile(Section):
     """Who runs an agent that names no provider."""
     default_agent: str
     """Who answers when the dialplan names nobody."""
-    audio_transport: Literal["audiosocket", "legacy"] = "audiosocket"
-    """How sound reaches the engine."""
-    downstream_mode: Annotated[Literal["file", "stream"], Field(validate_default=True)] = "file"
+    audio_transport: Literal["audiosocket", "websocket", "legacy", "auto"] = "audiosocket"
+    """How sound travels; where it fails the others are tried, `legacy` (RTP) last. `auto`: the best Asterisk has."""
+    downstream_mode: Literal["file", "stream"] = "file"
     """How the agent's voice reaches Asterisk: frame by frame, or as files it plays. Absent means `file`."""
     asterisk: AsteriskSection = AsteriskSection()
     audiosocket: AudioSocketSection = AudioSocketSection()
+    websocket: WebSocketSection = WebSocketSection()
+    legacy: LegacySection = LegacySection()
     streaming: Streaming = Streaming()
     barge_in: BargeIn = BargeIn()
     vad: VadSection = VadSection()
@@ -265,22 +140,6 @@ class ConfigFile(Section):
     recording: Recording = Recording()
     media: MediaSection = MediaSection()
     logging: Logging = Logging()
-
-    @field_validator("audio_transport")
-    @classmethod
-    def _transport(cls, name: str) -> str:
-        if name == "legacy":
-            raise ValueError("legacy (ARI snoop) comes with a later version; write audiosocket")
-        return name
-
-    @field_validator("downstream_mode")
-    @classmethod
-    def _downstream(cls, mode: str) -> str:
-        if mode == "file":
-            raise ValueError(
-                "file, which an absent key means as well, comes with a later version; write downstream_mode: stream"
-            )
-        return mode
 
     def contradictions(self) -> Iterator[tuple[Place, str]]:
         """Values that are right alone and wrong together: where, and what to do."""
@@ -296,6 +155,20 @@ class ConfigFile(Section):
             yield ("audiosocket", "advertise"), f"needed, since Asterisk cannot connect to {audiosocket.host}"
         if not audiosocket.allowed_peers:
             yield ("audiosocket", "allowed_peers"), "an empty list lets nobody in; name the address of Asterisk"
+        legacy = self.legacy
+        if legacy.host in ("0.0.0.0", "::") and legacy.advertise is None:
+            yield ("legacy", "advertise"), f"needed, since Asterisk cannot send to {legacy.host}"
+        if not legacy.allowed_peers:
+            yield ("legacy", "allowed_peers"), "an empty list lets nobody in; name the address of Asterisk"
+        if legacy.port_max <= legacy.port_min:
+            yield ("legacy", "port_max"), f"must be more than port_min, {legacy.port_min}"
+        vad = self.vad
+        if not vad.end_silence_min_ms <= vad.end_silence_ms <= vad.end_silence_max_ms:
+            yield ("vad", "end_silence_ms"), "must lie between end_silence_min_ms and end_silence_max_ms"
+        if self.barge_in.confirm_ms < self.barge_in.min_ms:
+            yield ("barge_in", "confirm_ms"), "must not be less than min_ms"
+        if self.streaming.jitter_buffer_max_ms < self.streaming.jitter_buffer_ms:
+            yield ("streaming", "jitter_buffer_max_ms"), "must not be less than jitter_buffer_ms"
 
 
 class Secrets(Section):

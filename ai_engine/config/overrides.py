@@ -21,11 +21,15 @@ OVERRIDES: dict[str, Place] = {
     "AUDIOSOCKET_PORT": ("audiosocket", "port"),
     "AUDIOSOCKET_ADVERTISE": ("audiosocket", "advertise"),
     "AUDIOSOCKET_ALLOWED_PEERS": ("audiosocket", "allowed_peers"),
+    "LEGACY_HOST": ("legacy", "host"),
+    "LEGACY_ADVERTISE": ("legacy", "advertise"),
+    "LEGACY_ALLOWED_PEERS": ("legacy", "allowed_peers"),
     "LOCAL_AI_URL": ("providers", "local", "url"),
     "HEALTH_HOST": ("health", "host"),
     "HEALTH_PORT": ("health", "port"),
     "RECORDING_DIRECTORY": ("recording", "directory"),
     "MEDIA_DIRECTORY": ("media", "directory"),
+    "MEDIA_ASTERISK_DIRECTORY": ("media", "asterisk_directory"),
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
 }
@@ -36,7 +40,7 @@ SECRETS: dict[str, str] = {
 }
 """Environment variable -> field of ``Secrets``."""
 
-_LISTS = {"AUDIOSOCKET_ALLOWED_PEERS"}
+_LISTS = {"AUDIOSOCKET_ALLOWED_PEERS", "LEGACY_ALLOWED_PEERS"}
 _LOWER_CASE = {"AUDIO_TRANSPORT", "DOWNSTREAM_MODE", "LOG_LEVEL", "LOG_FORMAT"}
 
 

@@ -7,11 +7,21 @@ from typing import Any
 import structlog
 
 from ai_engine.call.events import (
+    CallerHeld,
+    CallerHummed,
     CallerHungUp,
+    CallerMuttered,
     CallerSaid,
+    CallerUnheld,
     CallEvent,
     DigitReceived,
+    DigitsAsked,
+    FalseAlarm,
+    FellBack,
     HangupAsked,
+    MediaAttached,
+    PlayoutHeld,
+    PlayoutResumed,
     ReplyCut,
     ReplyText,
     ToolAsked,
@@ -21,8 +31,16 @@ from ai_engine.call.events import (
 log = structlog.get_logger(__name__)
 
 _SENTENCES: dict[type[CallEvent], str] = {
+    CallerHeld: "caller put us on hold",
+    CallerHummed: "caller only hummed",
     CallerHungUp: "caller hung up",
+    CallerMuttered: "caller muttered",
+    CallerUnheld: "caller is back",
+    FalseAlarm: "false alarm",
     HangupAsked: "hangup asked",
+    MediaAttached: "sound flows",
+    PlayoutHeld: "agent waits",
+    PlayoutResumed: "agent goes on",
     ReplyCut: "agent interrupted",
     ReplyText: "agent says",
     ToolAsked: "tool asked",
@@ -47,6 +65,10 @@ class CallLog:
                 log.info("caller said", call_id=call_id, text=text)
             case DigitReceived():
                 log.info("key pressed", call_id=call_id)  # not which: it may be a PIN
+            case DigitsAsked():
+                log.info("keys asked", call_id=call_id)
+            case FellBack():
+                log.warning("sound does not travel this way, trying the next", call_id=call_id, **_details(event))
             case _ if type(event) in _SENTENCES:
                 log.info(_SENTENCES[type(event)], call_id=call_id, **_details(event))
             case _:

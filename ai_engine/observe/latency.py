@@ -4,14 +4,20 @@ from dataclasses import dataclass
 
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerMeant,
     CallerPaused,
     CallerSaid,
     CallerSpoke,
+    CallerStirred,
     CallEvent,
+    PlayoutHeld,
     ReplyCut,
     Stage,
     StageReached,
 )
+
+_SAME_ONSET_SECONDS = 0.1
+"""Between the onset of a stir and that of the speech it became, which the ear finds apart from each other."""
 
 
 @dataclass(slots=True)
@@ -30,8 +36,8 @@ class TurnTimes:
     """The first sound of the answer came from the agent."""
     first_frame: float | None = None
     """The first frame of the answer was written to the line."""
-    reply_cut: float | None = None
-    """This turn interrupted the agent: the moment it was silent."""
+    agent_silent: float | None = None
+    """This turn interrupted the agent: the moment it fell silent."""
     heard_ms: float | None = None
     """How much of the interrupted reply had been played."""
     text: str = ""
@@ -45,7 +51,7 @@ class TurnTimes:
     @property
     def barge_in_ms(self) -> float | None:
         """From the caller's onset to the agent's silence; None when the agent was not interrupted."""
-        return self._ms(self.onset, self.reply_cut)
+        return self._ms(self.onset, self.agent_silent)
 
     def plain(self) -> dict[str, float | str | None]:
         """The waterfall, ready for JSON: loop seconds, then milliseconds since ``last_voice``, and the barge-in."""
@@ -80,13 +86,27 @@ class Waterfall:
 
     def __init__(self) -> None:
         self.turns: list[TurnTimes] = []
+        self._stir: TurnTimes | None = None
+        """What may become a turn, if it is one."""
 
     def happened(self, event: CallEvent, now: float) -> None:
         """Take note of ``event`` at loop time ``now`` (seconds)."""
-        if isinstance(event, CallerSpoke):
-            self.turns.append(TurnTimes(onset=now - event.confirmed_ms / 1000))
-        elif self.turns:
-            self._note(self.turns[-1], event, now)
+        match event:
+            case CallerStirred(confirmed_ms):
+                self._stir = TurnTimes(onset=now - confirmed_ms / 1000)
+            case PlayoutHeld() if self._stir is not None and self._stir.agent_silent is None:
+                self._stir.agent_silent = now
+            case CallerSpoke(confirmed_ms):
+                self._begin(now - confirmed_ms / 1000)
+            case CallerMeant() if self._stir is not None:
+                self._begin(self._stir.onset)
+            case _ if self.turns:
+                self._note(self.turns[-1], event, now)
+
+    def _begin(self, onset: float) -> None:
+        stir, self._stir = self._stir, None
+        # A stir that became nothing lies before this onset.
+        self.turns.append(stir if stir is not None and stir.onset >= onset - _SAME_ONSET_SECONDS else TurnTimes(onset))
 
     def _note(self, turn: TurnTimes, event: CallEvent, now: float) -> None:
         match event:
@@ -101,8 +121,9 @@ class Waterfall:
                 self._first(turn, _FIELDS[stage], now)
             case AgentSpoke():
                 self._first(turn, "first_frame", now)
-            case ReplyCut(heard_ms=heard_ms) if turn.end_of_turn is None and turn.reply_cut is None:
-                turn.reply_cut, turn.heard_ms = now, heard_ms
+            case ReplyCut(heard_ms=heard_ms) if turn.end_of_turn is None and turn.heard_ms is None:
+                turn.heard_ms = heard_ms
+                self._first(turn, "agent_silent", now)
             case _:
                 pass
 

@@ -1,5 +1,6 @@
 """The part of Asterisk's REST Interface that we read, as values: resources and events."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,20 @@ def parse_channel(data: Mapping[str, Any]) -> Channel:
 def parse_bridge(data: Mapping[str, Any]) -> Bridge:
     """Raises ValueError when ``data`` is not a bridge."""
     return Bridge(_text(data, "id"), _text(data, "name", ""))
+
+
+def parse_channel_variables(data: Mapping[str, Any]) -> dict[str, str]:
+    """What the description of a channel says of its variables; raises ValueError when that is no object of texts."""
+    variables = _mapping(data.get("channelvars", {}))
+    return {name: _text(variables, name) for name in variables}
+
+
+def is_wideband(formats: str) -> bool:
+    """Whether the first of a channel's formats, as ``CHANNEL(audionativeformat)`` lists them, carries above 4 kHz."""
+    return _WIDEBAND.fullmatch(formats.strip("() ").split("|")[0]) is not None
+
+
+_WIDEBAND = re.compile(r"g722|g719|opus|celt|amrwb|siren\d+|slin(12|16|24|32|44|48|96|192)|silk(12|16|24)|speex(16|32)")
 
 
 def parse_arguments(args: Iterable[str]) -> dict[str, str]:
@@ -118,6 +133,31 @@ class ChannelDtmfReceived(ChannelEvent):
     digit: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelHold(ChannelEvent):
+    """The far end put us on hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelUnhold(ChannelEvent):
+    """The far end is back from hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted(ChannelEvent):
+    """A file began to play on the channel, or goes on after a pause."""
+
+    playback_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackFinished(ChannelEvent):
+    """A file is over on the channel: played, stopped, or (``failed``) not playable, or cut by the channel's end."""
+
+    playback_id: str
+    failed: bool = False
+
+
 def parse_event(message: object) -> AriEvent | None:
     """The event in one decoded message of the event socket, or None if it is of a type we do not act on.
 
@@ -125,10 +165,17 @@ def parse_event(message: object) -> AriEvent | None:
     """
     data = _mapping(message)
     kind = _text(data, "type")
-    if kind == "ApplicationReplaced":
-        return ApplicationReplaced(_text(data, "application", ""))
-    if kind not in _CHANNEL_EVENTS:
-        return None
+    match kind:
+        case "ApplicationReplaced":
+            return ApplicationReplaced(_text(data, "application", ""))
+        case "PlaybackStarted" | "PlaybackFinished":
+            return _playback_event(kind, _mapping(data.get("playback")))
+        case _ if kind in _CHANNEL_EVENTS:
+            return _channel_event(kind, data)
+    return None
+
+
+def _channel_event(kind: str, data: Mapping[str, Any]) -> ChannelEvent:
     channel = parse_channel(_mapping(data.get("channel")))
     match kind:
         case "StasisStart":
@@ -139,13 +186,35 @@ def parse_event(message: object) -> AriEvent | None:
             return ChannelHangupRequest(channel.id, _number(data, "cause"))
         case "ChannelDestroyed":
             return ChannelDestroyed(channel.id, _number(data, "cause"))
+        case "ChannelHold":
+            return ChannelHold(channel.id)
+        case "ChannelUnhold":
+            return ChannelUnhold(channel.id)
         case _:
             return ChannelDtmfReceived(channel.id, _text(data, "digit"))
 
 
 _CHANNEL_EVENTS = frozenset(
-    {"StasisStart", "StasisEnd", "ChannelHangupRequest", "ChannelDestroyed", "ChannelDtmfReceived"}
+    {
+        "StasisStart",
+        "StasisEnd",
+        "ChannelHangupRequest",
+        "ChannelDestroyed",
+        "ChannelDtmfReceived",
+        "ChannelHold",
+        "ChannelUnhold",
+    }
 )
+
+
+def _playback_event(kind: str, playback: Mapping[str, Any]) -> ChannelEvent | None:
+    where, _, channel_id = _text(playback, "target_uri").partition(":")
+    if where != "channel":
+        return None
+    playback_id = _text(playback, "id")
+    if kind == "PlaybackStarted":
+        return PlaybackStarted(channel_id, playback_id)
+    return PlaybackFinished(channel_id, playback_id, failed=_text(playback, "state", "") == "failed")
 
 
 # -- reading JSON that may be anything ----------------------------------------------------------------------

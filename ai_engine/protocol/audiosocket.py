@@ -5,7 +5,7 @@ from enum import IntEnum
 from struct import Struct
 from uuid import UUID
 
-from ai_engine.audio.format import SAMPLE_BYTES
+from ai_engine.audio.format import SAMPLE_BYTES, AudioFormat
 from ai_engine.errors import PeerError
 
 _HEADER = Struct("!BH")
@@ -93,25 +93,47 @@ class AudioSocketParser:
     def __init__(self) -> None:
         self._waiting = bytearray()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of a message that is not complete yet."""
+        return len(self._waiting)
+
     def feed(self, data: bytes) -> list[Message]:
         """Every message that is complete with ``data``.
 
         Raises PeerError when the peer broke the protocol; the connection is then beyond repair, and the parser too.
         """
-        self._waiting += data
-        messages: list[Message] = []
-        start = 0
-        with memoryview(self._waiting) as view:
-            while len(view) - start >= _HEADER.size:
-                kind, length = _HEADER.unpack_from(view, start)
-                _check(kind, length)
-                end = start + _HEADER.size + length
-                if end > len(view):
-                    break
-                messages.append(_decode(kind, bytes(view[start + _HEADER.size : end])))
-                start = end
-        del self._waiting[:start]
+        if not self._waiting:
+            messages, read = _read(data)
+            self._waiting += data[read:]
+        else:
+            self._waiting += data
+            messages, read = _read(self._waiting)
+            del self._waiting[:read]
         return messages
+
+
+class WholeFrames:
+    """Messages of exactly one 20 ms frame of ``format``: nearly all there are, so they have a way past the parser."""
+
+    def __init__(self, format: AudioFormat) -> None:
+        """Raises KeyError for a rate AudioSocket does not know."""
+        self._header = _HEADER.pack(_KINDS[format.rate], format.frame_bytes)
+        self._rate = format.rate
+        self._frame_bytes = format.frame_bytes
+        self.silence = self._header + format.silence()
+        """A message of silence."""
+        self._message_bytes = len(self.silence)
+
+    def encode(self, pcm: bytes) -> bytes:
+        """A message of ``pcm``, which need not be a whole frame, in one piece; see ``encode_audio``."""
+        return self._header + pcm if len(pcm) == self._frame_bytes else encode_audio(self._rate, pcm)
+
+    def decode(self, data: bytes) -> bytes | None:
+        """The frame in ``data``, or None when ``data`` is anything but one message with one frame."""
+        if len(data) == self._message_bytes and data.startswith(self._header):
+            return data[_HEADER.size :]
+        return None
 
 
 def encode_audio(rate: int, pcm: bytes) -> bytes:
@@ -125,6 +147,21 @@ def encode_audio(rate: int, pcm: bytes) -> bytes:
 def encode_hangup() -> bytes:
     """Asks Asterisk to end its side."""
     return _HEADER.pack(Kind.HANGUP, 0)
+
+
+def _read(data: bytes | bytearray) -> tuple[list[Message], int]:
+    """The complete messages at the start of ``data``, and how many bytes they take."""
+    messages: list[Message] = []
+    start = 0
+    while len(data) - start >= _HEADER.size:
+        kind, length = _HEADER.unpack_from(data, start)
+        _check(kind, length)
+        payload = start + _HEADER.size
+        if payload + length > len(data):
+            break
+        messages.append(_decode(kind, bytes(data[payload : payload + length])))
+        start = payload + length
+    return messages, start
 
 
 def _check(kind: int, length: int) -> None:

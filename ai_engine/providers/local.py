@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from ai_engine.audio.format import SLIN16, AudioFormat
 from ai_engine.audio.preroll import PreRoll
+from ai_engine.call.backchannel import asks_for_nothing
 from ai_engine.call.events import (
     CallerSaid,
     CallEvent,
@@ -38,6 +39,9 @@ _HEADER = 4  # bytes of reply id before the PCM of a binary frame
 _PARCEL_MS = 100
 """Sound sent in one message: a fifth of the work, and no later, since the turn's end sends what is left."""
 
+_LINE_RATES = (8000, 16000)
+"""Hz the wire knows for a line."""
+
 _MOST_WAITING = 20_000 // _PARCEL_MS
 """Messages that may wait for a slow server (20 s of voice); beyond that it counts as lost."""
 
@@ -58,17 +62,24 @@ class LocalAgent:
 
     provider = "local"
 
-    def __init__(self, settings: LocalSettings) -> None:
+    def __init__(self, settings: LocalSettings, *, line_rate: int | None = None) -> None:
+        """``line_rate`` (Hz) is offered to the server, so that nobody here converts what it may never get to hear."""
         self._settings = settings
-        self.input_format: AudioFormat = SLIN16
+        self._line_rate = line_rate if line_rate in _LINE_RATES else None
+        self.input_format: AudioFormat = AudioFormat(self._line_rate or SLIN16.rate)
         self.output_format: AudioFormat = SLIN16
         self._socket: ClientConnection | None = None
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_WAITING)
         self._sender: asyncio.Task[None] | None = None
-        self._preroll = PreRoll(SLIN16, settings.preroll_ms)
+        self._preroll = PreRoll(self.input_format, settings.preroll_ms)
         self._turn = 0
+        self._standing = 0
+        """The latest turn that was surely one; what answers an earlier one comes too late."""
+        self._brief: set[int] = set()
+        """Turns that were short sounds, until it is known what they were."""
         self._listening = False
         self._parcel = bytearray()
+        self._parcel_bytes = self.input_format.byte_count(_PARCEL_MS)
         self._open: set[ReplyId] = set()
         """Replies the server is still making."""
         self._refused: set[ReplyId] = set()
@@ -87,7 +98,7 @@ class LocalAgent:
                 compression=None,
                 proxy=None,
             )
-            await self._socket.send(json.dumps(_start_message(briefing)))
+            await self._socket.send(json.dumps(_start_message(briefing, self._line_rate)))
             ready = _decode(await self._socket.recv())
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
             raise ProviderError(f"local AI server at {self._settings.url}: {error or 'no answer'}") from error
@@ -99,6 +110,7 @@ class LocalAgent:
         except _BROKEN as error:
             raise ProviderError(f"local AI server has no sound we can use: {error!r}") from error
         self._preroll = PreRoll(self.input_format, self._settings.preroll_ms)
+        self._parcel_bytes = self.input_format.byte_count(_PARCEL_MS)
         self._sender = asyncio.create_task(self._send_all(self._socket))
 
     # -- what the session tells us --------------------------------------------------------------------------
@@ -108,11 +120,11 @@ class LocalAgent:
         self._post({"type": "greet"})
 
     def hear(self, pcm: bytes) -> None:
+        self._preroll.push(pcm)
         if not self._listening:
-            self._preroll.push(pcm)
             return
         self._parcel += pcm
-        if len(self._parcel) >= self.input_format.byte_count(_PARCEL_MS):
+        if len(self._parcel) >= self._parcel_bytes:
             self._send_parcel()
 
     def caller_spoke(self) -> None:
@@ -122,20 +134,35 @@ class LocalAgent:
         self._parcel = bytearray().join(self._preroll.take())
         self._send_parcel()
 
-    def caller_paused(self) -> None:
+    def caller_paused(self, *, brief: bool = False) -> None:
         if not self._listening:
             return
         self._listening = False
         self._send_parcel()
-        self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
-        self._post({"type": "turn_end", "turn": self._turn})
+        self._preroll.take()  # belongs to this turn
+        if brief:
+            # Mostly nothing follows but the transcript, while an earlier reply may still be on its way.
+            self._await_stages(Stage.TRANSCRIPT)
+            self._brief.add(self._turn)
+            self._post({"type": "turn_end", "turn": self._turn, "brief": True})
+        else:
+            self._standing = self._turn
+            self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
+            self._post({"type": "turn_end", "turn": self._turn})
+
+    def caller_dismissed(self) -> None:
+        if not self._listening:
+            return
+        self._listening = False
+        self._parcel.clear()
+        self._post({"type": "turn_drop", "turn": self._turn})
 
     def digit(self, digit: str) -> None:
         self._post({"type": "digit", "digit": digit})
 
-    def nudge(self) -> None:
+    def nudge(self, *, last: bool = False) -> None:
         self._await_stages(Stage.FIRST_AUDIO)
-        self._post({"type": "nudge"})
+        self._post({"type": "nudge", "last": True} if last else {"type": "nudge"})
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
         if reply in self._open:
@@ -193,7 +220,7 @@ class LocalAgent:
         if kind == "partial":
             return [CallerSaid(str(said["text"]), final=False)]
         if kind == "final":
-            return [*self._stage(Stage.TRANSCRIPT), CallerSaid(str(said["text"]))]
+            return self._final(int(said["turn"]), str(said["text"]))
         if kind == "tool":
             if said["reply"] in self._refused:
                 return []
@@ -207,11 +234,20 @@ class LocalAgent:
             return self._of_reply(kind, _reply_id(said["reply"]), said)
         return []
 
+    def _final(self, turn: int, text: str) -> list[CallEvent]:
+        was_brief = turn in self._brief
+        self._brief = {number for number in self._brief if number > turn}
+        if was_brief and turn < self._turn and asks_for_nothing(text):
+            return []  # else it would be taken for the verdict on what the caller has stirred with since
+        return [*self._stage(Stage.TRANSCRIPT), CallerSaid(text)]
+
     def _of_reply(self, kind: str, reply: ReplyId, said: dict[str, Any]) -> list[CallEvent]:
         if kind == "reply":
             self._open.add(reply)
             if self._is_late(said.get("turn")):
                 self.interrupt(reply, 0.0)
+            elif said.get("turn") == self._turn > self._standing:
+                self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
         if kind == "reply_end":
             self._open.discard(reply)
             self._refused.discard(reply)
@@ -225,8 +261,11 @@ class LocalAgent:
         return [ReplyText(reply, str(said["text"]))]
 
     def _is_late(self, turn: int | None) -> bool:
-        """Whether the caller has the floor by now, or has gone on from what this answers."""
-        return self._listening or (turn is not None and turn < self._turn)
+        """Whether the caller has the floor by now, or has gone on from what this answers.
+
+        The server makes it again should the caller turn out to have said nothing.
+        """
+        return self._listening or (turn is not None and turn < self._standing)
 
     def _await_stages(self, *stages: Stage) -> None:
         self._awaited = set(stages)
@@ -259,14 +298,17 @@ class LocalAgent:
                 await socket.send(await self._outbox.get())
 
 
-def _start_message(briefing: Briefing) -> dict[str, Any]:
-    return {
+def _start_message(briefing: Briefing, line_rate: int | None) -> dict[str, Any]:
+    message: dict[str, Any] = {
         "type": "start",
         "protocol": _PROTOCOL,
         "call_id": briefing.call_id,
         "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": briefing.prompt},
         "history": [list(turn) for turn in briefing.history],
     }
+    if line_rate is not None:
+        message["rate"] = line_rate
+    return message
 
 
 def _reply_id(value: Any) -> ReplyId:

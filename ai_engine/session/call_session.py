@@ -7,22 +7,31 @@ from typing import Any
 
 import structlog
 
+from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.call import actions as do
 from ai_engine.call.actions import Action, EndReason, Prompt
+from ai_engine.call.backchannel import asks_for_nothing
 from ai_engine.call.events import (
     AgentLost,
     AgentSpoke,
-    AgentStarted,
+    CallerHeld,
+    CallerHummed,
     CallerHungUp,
+    CallerMeant,
     CallerSaid,
     CallerSpoke,
     CallEvent,
     DigitReceived,
+    DigitsAsked,
+    DoubtElapsed,
     HangupAsked,
     MediaAttached,
+    MediaExhausted,
     MediaLost,
+    PlaybackEnded,
     PlayoutDrained,
+    PlayoutFailed,
     PlayoutIdle,
     ReplyAudio,
     ReplyBegan,
@@ -38,10 +47,14 @@ from ai_engine.call.events import (
 from ai_engine.call.lifecycle import Lifecycle, Phase
 from ai_engine.call.transcript import Transcript
 from ai_engine.call.turns import Floor, Turns
-from ai_engine.errors import AsteriskError, CallGone, ProviderError
-from ai_engine.session.ports import Agent, Briefing, CallControl, Expected, Media, Observer, Tool
+from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.session.agent_link import AgentLink
+from ai_engine.session.attachment import Attachment
+from ai_engine.session.media_path import MediaPath, Way
+from ai_engine.session.ports import Agent, Briefing, CallControl, Observer, SoundStore, Tool
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
+from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.session.upkeep import Upkeep
 from ai_engine.session.voice_line import VoiceLine
 
@@ -61,7 +74,8 @@ class CallSession:
         self,
         *,
         control: CallControl,
-        expected: Expected,
+        ways: Sequence[Way],
+        format: AudioFormat,
         agent: Agent,
         briefing: Briefing,
         tools: Mapping[str, Tool],
@@ -70,14 +84,15 @@ class CallSession:
         ear: VoiceActivity,
         settings: SessionSettings,
         clock: Callable[[], float],
+        store: SoundStore | None = None,
+        judge: TurnJudge | None = None,
     ) -> None:
-        """``prompts`` is PCM in the format of ``expected``; ``clock`` is the loop's, in seconds."""
+        """``format`` is the line's, and that of ``prompts``; ``clock`` is the loop's, in seconds; ``store`` is needed
+        where one of ``ways`` plays files."""
         self.call_id = briefing.call_id
         self._control = control
-        self._expected = expected
         self._agent = agent
         self._briefing = briefing
-        self._tools = tools
         self._observers = observers
         self._prompts = prompts
         self._settings = settings
@@ -87,15 +102,27 @@ class CallSession:
         self.transcript = Transcript()
         self._line = VoiceLine(
             self.call_id,
-            expected.format,
+            format,
             ear,
             observers,
             self.happened,
-            jitter_buffer_ms=settings.jitter_buffer_ms,
+            jitter=settings.jitter,
             stall_seconds=settings.reply_seconds,
             barge_in=settings.barge_in,
+            level=settings.level,
+            judge=judge,
         )
-        self._media: Media | None = None
+        self._attachment = Attachment(
+            self.call_id,
+            self._line,
+            MediaPath(control, ways, format, settings.media_seconds, self.happened),
+            control,
+            format,
+            store,
+            self._spawn,
+            self.happened,
+        )
+        self._link = AgentLink(agent, tools, self.happened)
         self._group: asyncio.TaskGroup | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
@@ -153,59 +180,35 @@ class CallSession:
             await self._say_farewell()
             raise
         finally:
+            self._group = None
             await self._release(reason)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        assert self._group is not None
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """None once the call is being released: nothing is begun any more."""
+        if self._group is None:
+            work.close()
+            return None
         job = self._group.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+        return job
 
     async def _arrive(self) -> None:
         try:
             await self._control.answer()
             await self._control.keep_alive(self._settings.dead_man_seconds)
-            async with asyncio.timeout(self._settings.media_seconds):
-                await self._control.attach_media(self._expected.uuid, self._expected.address, self._expected.format)
-                self._media = await self._expected.connected
         except CallGone:
             self.happened(CallerHungUp())
-            return
-        except TimeoutError:
-            self.happened(MediaLost(f"no media connection within {self._settings.media_seconds} s"))
-            return
         except AsteriskError as error:
-            self.happened(MediaLost(str(error)))
-            return
-        self._media.attach(self._line)
-        self._log.info("bound to channel", channel=self._control.channel_id, uuid=str(self._expected.uuid))
-        self.happened(MediaAttached(self._media.transport))
+            self.happened(MediaExhausted(str(error)))
+        else:
+            await self._attachment.open()
 
     async def _start_agent(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.provider_start_seconds):
-                await self._agent.start(self._briefing)
-        except TimeoutError:
-            self.happened(
-                AgentLost(f"{self._agent.provider} was not ready in {self._settings.provider_start_seconds} s")
-            )
-            return
-        except ProviderError as error:
-            self.happened(AgentLost(str(error)))
-            return
-        self._line.bring_in(self._agent)
-        self._log.info("provider session started", provider=self._agent.provider)
-        self._spawn(self._follow_agent())
-        self.happened(AgentStarted(self._agent.provider))
-
-    async def _follow_agent(self) -> None:
-        try:
-            async for event in self._agent.events():
-                self.happened(event)
-        except ProviderError as error:
-            self.happened(AgentLost(str(error)))
-        else:
-            self.happened(AgentLost(f"{self._agent.provider} ended the session"))
+        if await self._link.start(self._briefing, self._settings.provider_start_seconds):
+            self._line.bring_in(self._agent)
+            self._log.info("provider session started", provider=self._agent.provider)
+            await self._link.follow()
 
     async def _follow_control(self) -> None:
         async for event in self._control.events():
@@ -225,15 +228,16 @@ class CallSession:
         """Every part once, whatever the others do; last come the observers."""
         self._timers.cancel_all()
         self._line.send_away()
-        for cut in self._line.stop():
-            self.transcript.reply_cut(cut.reply, cut.heard_ms)
         async with AsyncExitStack() as parts:
             parts.callback(self._report_end, reason)
             parts.push_async_callback(self._agent.close)
             parts.push_async_callback(self._release_channel)
-            if self._media is not None:
-                parts.callback(self._media.close)
-            parts.callback(self._expected.withdraw)
+            parts.callback(self._strike_unheard)
+            parts.callback(self._attachment.close)
+
+    def _strike_unheard(self) -> None:
+        for cut in self._line.stop():
+            self.transcript.reply_cut(cut.reply, cut.heard_ms)
 
     async def _release_channel(self) -> None:
         with suppress(AsteriskError, CallGone):
@@ -256,67 +260,85 @@ class CallSession:
         now = self._clock()
         for observer in self._observers:
             observer.happened(self.call_id, event, now)
-        self._note(event, now)
-        before = self._lifecycle.phase
+        before = self._lifecycle.phase, self._turns.floor
         actions = self._lifecycle.handle(event)
-        if self._lifecycle.phase is not before:
+        if self._lifecycle.phase is not before[0]:
             self._enter(self._lifecycle.phase)
         if self._lifecycle.conversing:
             actions += self._turns.handle(event)
         for action in actions:
-            self._act(action)
+            self._act(action, event)
+        self._note(event, now, before[1])
 
-    def _note(self, event: CallEvent, now: float) -> None:
-        """What an event means to the books and to the agent, whatever the rules decide."""
+    def _note(self, event: CallEvent, now: float, floor: Floor) -> None:
+        """What an event means to the books and to the agent, whatever the rules decide; it came while ``floor`` was."""
         match event:
             case ReplyBegan(reply):
                 self._line.begin(reply, self._agent.output_format)
             case ReplyText(reply, text) if self._line.is_open(reply):
+                self._line.end_sentence(reply)
                 self.transcript.agent_said(reply, text, now)
             case ReplyEnded(reply):
                 self._line.finish(reply)
             case ReplyCut(reply, heard_ms):
                 self.transcript.reply_cut(reply, heard_ms)
-            case AgentSpoke() | PlayoutDrained():
+            case AgentSpoke() | PlayoutDrained() | CallerHeld():
                 self._timers.cancel(AgentLost)
-            case CallerSpoke():
+            case PlayoutIdle() if self._nudges > self._settings.no_input_limit:
+                self.happened(HangupAsked())
+            case PlaybackEnded():
+                self._attachment.playback_ended(event)
+            case MediaAttached(way):
+                self._upkeep.tell("OFFHOOK_MEDIA", way)
+            case CallerSpoke() | CallerMeant():
                 self._nudges = 0
-                self._timers.cancel(AgentLost)
+                self._timers.cancel(AgentLost, DoubtElapsed)
             case CallerSaid(text, True):
-                self.transcript.caller_said(text, now)
+                self._take_words(text, now, floor)
             case ToolAsked():
-                self._spawn(self._use_tool(event))
+                self._spawn(self._link.use_tool(event, self))
             case DigitReceived(digit):
                 self._take_digit(digit)
+            case DigitsAsked(digits):
+                self._spawn(self._send_digits(digits))
             case AgentLost(reason):
                 self._line.send_away()
                 self._line.finish_all()
                 self._log.error("provider lost", provider=self._agent.provider, reason=reason)
-            case MediaLost(reason):
-                self._log.warning("media lost", reason=reason)
+            case MediaLost(reason) | MediaExhausted(reason) | PlayoutFailed(reason):
+                self._log.warning("sound does not travel", reason=reason)
 
     def _take_audio(self, event: ReplyAudio) -> None:
         if self._line.play(event.reply, event.pcm):
             self.transcript.agent_sounded(event.reply, self._agent.output_format.ms(len(event.pcm)))
 
+    def _take_words(self, text: str, now: float, floor: Floor) -> None:
+        if text or floor is not Floor.WEIGHED:
+            self.transcript.caller_said(text, now)
+        if floor is Floor.WEIGHED:
+            self._timers.cancel(DoubtElapsed)
+            self.happened(CallerHummed() if asks_for_nothing(text) else CallerMeant())
+
     def _take_digit(self, digit: str) -> None:
         if digit == self._settings.human_digit:
-            self._act(do.StopPlayout())
+            self._stop_playout()
             self.happened(TransferAsked(f"the caller pressed {digit}"))
         elif self._lifecycle.conversing:
+            self._nudges = 0
             self._agent.digit(digit)
 
-    async def _use_tool(self, asked: ToolAsked) -> None:
-        tool = self._tools.get(asked.name)
-        if tool is None:
-            result: Mapping[str, Any] = {"ok": False, "error": f"there is no tool {asked.name!r}"}
-        else:
-            result = await tool.run(asked.arguments, self)
-        self._agent.answer_tool(asked.id, result)
+    async def _send_digits(self, digits: str) -> None:
+        try:
+            await self._control.send_digits(digits)
+        except CallGone:
+            pass
+        except AsteriskError as error:
+            self._log.warning("keys could not be pressed", digits=digits, error=str(error))
 
     # -- actions out ---------------------------------------------------------------------------------------
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Action, event: CallEvent) -> None:
+        """Do ``action``, which ``event`` asked for."""
         match action:
             case do.StartAgent():
                 self._spawn(self._start_agent())
@@ -325,9 +347,18 @@ class CallSession:
                 self._agent.greet()
             case do.Listen():
                 self._agent.caller_spoke()
+            case do.Dismiss():
+                self._agent.caller_dismissed()
             case do.AskAgent():
                 self._await_reply()
                 self._agent.caller_paused()
+            case do.AskWhatItWas():
+                self._timers.start(self._settings.doubt_seconds, DoubtElapsed())
+                self._agent.caller_paused(brief=True)
+            case do.HoldPlayout():
+                self._line.hold()
+            case do.ResumePlayout():
+                self._line.resume()
             case do.StopPlayout():
                 self._stop_playout()
             case do.Nudge():
@@ -337,7 +368,10 @@ class CallSession:
             case do.StopSilenceTimer():
                 self._timers.cancel(SilenceElapsed)
             case do.PlayPrompt(prompt):
-                self._play_prompt(prompt)
+                self._line.play_prompt(_PROMPT_REPLY, self._prompts[prompt])
+            case do.Reattach():
+                assert isinstance(event, MediaLost | PlayoutFailed)
+                self._attachment.reopen(event)
             case do.HangUp():
                 self._farewell = self._hang_up
             case do.TransferToHuman():
@@ -355,24 +389,18 @@ class CallSession:
 
     def _nudge(self) -> None:
         self._nudges += 1
-        if self._nudges > self._settings.no_input_limit:
-            self.happened(HangupAsked())
-        else:
-            self._await_reply()
-            self._agent.nudge()
-
-    def _play_prompt(self, prompt: Prompt) -> None:
-        if self._line.begin(_PROMPT_REPLY, self._expected.format):
-            self._line.play(_PROMPT_REPLY, self._prompts[prompt])
-            self._line.finish(_PROMPT_REPLY)
+        self._await_reply()
+        self._agent.nudge(last=self._nudges > self._settings.no_input_limit)
 
     def _await_reply(self) -> None:
+        if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
+            return
         seconds = self._settings.reply_seconds
         self._timers.start(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
 
     def _enter(self, phase: Phase) -> None:
         if phase in (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING):
-            self._timers.cancel(AgentLost, SilenceElapsed)
+            self._timers.cancel(AgentLost, SilenceElapsed, DoubtElapsed)
             self._timers.start(self._settings.last_words_seconds, TimeRanOut())
             if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
                 asyncio.get_running_loop().call_soon(self._check_idle)

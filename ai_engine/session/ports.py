@@ -1,8 +1,8 @@
 """The doors of the hall: what a call session needs from the adapters around it."""
 
-from asyncio import Future
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,11 +17,21 @@ class Line(Protocol):
         """The frame due now in the transport's format, or None for silence. Asked exactly every 20 ms."""
         ...
 
+    def upcoming(self, frames: int) -> Sequence[bytes]:
+        """Up to ``frames`` frames that fall due after the last one of ``next_frame``, as far as they are made.
+
+        For a transport on which Asterisk keeps the time: what it is sent early it is sent from here, and each of these
+        is still given by ``next_frame`` when it is due. ``Media.flush`` takes them back. Asking changes nothing.
+        """
+        ...
+
     def frame_received(self, pcm: bytes) -> None:
         """20 ms of the caller's voice in the transport's format."""
         ...
 
-    def digit_received(self, digit: str) -> None: ...
+    def digit_received(self, digit: str) -> None:
+        """The transport itself carried a key."""
+        ...
 
     def media_lost(self, reason: str) -> None:
         """The connection ended, and not by our ``close()``. Called at most once."""
@@ -34,8 +44,17 @@ class Media(Protocol):
     format: AudioFormat
     transport: str
 
+    @property
+    def lag_ms(self) -> float:
+        """How long after ``next_frame`` gave it a frame is really played, as measured; 0 where it leaves at once."""
+        ...
+
     def attach(self, line: Line) -> None:
         """From now on frames are fetched from and delivered to ``line``; until then silence is sent."""
+        ...
+
+    def flush(self) -> None:
+        """What was sent early and is not due yet must not be heard: the agent was stopped, or waits."""
         ...
 
     def close(self) -> None:
@@ -43,32 +62,95 @@ class Media(Protocol):
         ...
 
 
+class Topology(StrEnum):
+    """How a media leg is joined to its caller."""
+
+    BRIDGED = "bridged"
+    """Caller and leg in one bridge."""
+    WHISPERED = "whispered"
+    """The leg is bridged with a snoop channel that hears the caller and whispers to them."""
+    LISTENING = "listening"
+    """The leg is bridged with a snoop channel that only hears the caller, to whom files are played."""
+
+
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """A media connection that a listener will accept, and only once."""
+class Leg:
+    """The media channel Asterisk is asked to create, in the words of ARI's ``externalMedia``."""
 
     uuid: UUID
-    address: str
-    """``host:port`` for Asterisk to connect to."""
-    format: AudioFormat
-    connected: Future[Media]
-    """Done when Asterisk has connected."""
+    """Names everything that belongs to this leg, in Asterisk and here."""
+    codec: str
+    """``slin`` or ``slin16``."""
+    external_host: str
+    encapsulation: str
+    """``audiosocket``, ``rtp`` or ``none``."""
+    transport: str
+    """``tcp``, ``udp`` or ``websocket``."""
+    connection_type: str = "client"
+    """``client``: Asterisk connects; ``server``: we do."""
+    data: str = ""
+    transport_data: str = ""
+
+
+class Invitation(Protocol):
+    """One media connection that is about to be made, and only once."""
+
+    leg: Leg
+
+    async def connected(self, facts: Mapping[str, str]) -> Media:
+        """The connection, once it stands; ``facts`` are the channel variables Asterisk answered the leg with.
+
+        Raises PeerError when it cannot be had. The caller says how long it may take, by cancelling.
+        """
+        ...
 
     def withdraw(self) -> None:
-        """Nobody may connect under this UUID any more, and whoever has is sent away."""
-        if not self.connected.cancel() and not self.connected.cancelled() and self.connected.exception() is None:
-            self.connected.result().close()
-
-
-class MediaListener(Protocol):
-    """Where Asterisk's media connections arrive."""
-
-    def expect(self) -> Expected:
-        """Invite one connection under a fresh UUID."""
+        """Nobody may connect any more, and what has connected is closed. May be called more than once."""
         ...
 
 
-class CallControl(Protocol):
+class Transport(Protocol):
+    """A way for sound to travel between Asterisk and us."""
+
+    name: str
+    """As ``audio_transport`` names it."""
+    topology: Topology
+    """For speaking frame by frame; where files are played it is ``LISTENING`` for every transport."""
+
+    def invite(self, format: AudioFormat) -> Invitation:
+        """Get ready for one connection with sound in ``format``."""
+        ...
+
+
+class SoundStore(Protocol):
+    """Where sentences are laid down for Asterisk to play."""
+
+    async def put(self, name: str, pcm: bytes, format: AudioFormat) -> str:
+        """Write a sound whole or not at all, and return its ``sound:`` URI. Raises MediaError (a full disk)."""
+        ...
+
+    def remove(self, uri: str) -> None:
+        """Forget the sound; returns at once, never raises, and may be called more than once."""
+        ...
+
+
+class Player(Protocol):
+    """Plays sounds on the caller's own channel. Every method may raise ``CallGone`` or ``AsteriskError``."""
+
+    async def play(self, playback_id: str, uri: str) -> None:
+        """Begin; ``PlaybackEnded`` happens when it is over, however it ends."""
+        ...
+
+    async def pause_playback(self, playback_id: str) -> None: ...
+
+    async def resume_playback(self, playback_id: str) -> None: ...
+
+    async def stop_playback(self, playback_id: str) -> None:
+        """Nothing is wrong when it is already over."""
+        ...
+
+
+class CallControl(Player, Protocol):
     """Command of one caller's channel in Asterisk.
 
     Every method may raise ``CallGone`` (the channel is no longer there) or ``AsteriskError``.
@@ -82,8 +164,16 @@ class CallControl(Protocol):
 
     async def answer(self) -> None: ...
 
-    async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
-        """Create the media leg, wait until it is in our application, and bridge it with the caller."""
+    async def create_leg(self, leg: Leg) -> Mapping[str, str]:
+        """Have Asterisk create the media leg; returns the channel variables it answers with."""
+        ...
+
+    async def join(self, topology: Topology) -> None:
+        """Wait until the leg that was created last is in our application, and join it to the caller."""
+        ...
+
+    async def drop_leg(self) -> None:
+        """Release leg, bridge and snoop, so that another leg may be created; never raises."""
         ...
 
     async def set_variables(self, values: Mapping[str, str]) -> None:
@@ -94,6 +184,10 @@ class CallControl(Protocol):
         """The dead-man switch: without another call within ``seconds`` Asterisk sends the caller to a human."""
         ...
 
+    async def send_digits(self, digits: str) -> None:
+        """Press keys (``0-9*#A-D``) towards the caller."""
+        ...
+
     async def transfer(self, context: str, extension: str) -> None:
         """Send the caller back to the dialplan (``context,extension,1``)."""
         ...
@@ -101,14 +195,15 @@ class CallControl(Protocol):
     async def hang_up(self) -> None: ...
 
     def events(self) -> AsyncIterator[CallEvent]:
-        """``DigitReceived`` and ``MediaLost``, then at last one of ``CallerHungUp`` or ``TakenBack``.
+        """``DigitReceived``, ``CallerHeld``, ``CallerUnheld``, ``PlaybackEnded`` and ``MediaLost``; at last
+        ``CallerHungUp`` or ``TakenBack``.
 
         After our own ``transfer`` or ``close`` it ends without a last event.
         """
         ...
 
     async def close(self) -> None:
-        """Release what this call holds in Asterisk (bridge, media leg); may be called more than once."""
+        """Release what this call holds in Asterisk; may be called more than once."""
         ...
 
 
@@ -155,14 +250,22 @@ class Agent(Protocol):
         """The engine heard the caller begin."""
         ...
 
-    def caller_paused(self) -> None:
-        """The caller's turn is over: answer it."""
+    def caller_paused(self, *, brief: bool = False) -> None:
+        """The caller's turn is over: answer it.
+
+        ``brief``: it was a short sound into our own words, which wait. Say with ``CallerSaid`` what it was (an empty
+        text for a cough), and answer only what asks for an answer.
+        """
+        ...
+
+    def caller_dismissed(self) -> None:
+        """What began with ``caller_spoke`` was no speech: forget it."""
         ...
 
     def digit(self, digit: str) -> None: ...
 
-    def nudge(self) -> None:
-        """Nobody has spoken for a while: break the silence."""
+    def nudge(self, *, last: bool = False) -> None:
+        """Nobody has spoken for a while: break the silence; ``last``: say goodbye, the call ends with it."""
         ...
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:

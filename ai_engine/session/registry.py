@@ -1,7 +1,7 @@
 """The calls in progress: admit, find, drain."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 class Registry:
     """Every call the engine holds, and the edge at which a call's failure stops."""
 
-    def __init__(self, make: Callable[[CallControl], CallSession], settings: SessionSettings) -> None:
+    def __init__(self, make: Callable[[CallControl], Awaitable[CallSession]], settings: SessionSettings) -> None:
         """``make`` builds a session for a channel; it may raise, and the caller then goes to the human."""
         self._make = make
         self._settings = settings
@@ -47,7 +47,7 @@ class Registry:
             await asyncio.wait(self._tasks, timeout=5.0)
 
     async def _hold(self, control: CallControl) -> None:
-        session = self._make_or_none(control) if self._open else None
+        session = await self._make_or_none(control) if self._open else None
         if session is None:
             await self._hand_on(control)
             return
@@ -62,9 +62,9 @@ class Registry:
         finally:
             del self._sessions[session.call_id]
 
-    def _make_or_none(self, control: CallControl) -> CallSession | None:
+    async def _make_or_none(self, control: CallControl) -> CallSession | None:
         try:
-            return self._make(control)
+            return await self._make(control)
         except OffhookError as error:
             self.totals["failed"] += 1
             log.error("call cannot be held, its caller is handed to the human", error=str(error))

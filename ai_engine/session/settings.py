@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ai_engine.audio.level import LevelSettings
+from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 
 
@@ -10,7 +12,7 @@ class SessionSettings:
     """Times in seconds unless the name says milliseconds."""
 
     media_seconds: float = 3.0
-    """How long Asterisk may take to connect the media leg."""
+    """How long Asterisk may take to connect the media leg, over one transport."""
     provider_start_seconds: float = 1.5
     """How long an agent may take to open its session; the caller hears silence meanwhile."""
     reply_seconds: float = 4.0
@@ -20,14 +22,17 @@ class SessionSettings:
     no_input_seconds: float = 10.0
     """Quiet after which the agent is asked to break the silence."""
     no_input_limit: int = 3
-    """After this many nudges in a row the call ends."""
+    """After this many nudges in a row the agent says goodbye."""
     dead_man_seconds: int = 15
     """Asterisk sends the caller to the human when the engine has not been heard of for so long."""
     human_context: str = "offhook"
     human_extension: str = "human"
     human_digit: str = "0"
     """The key that reaches a human at any time; empty for none."""
-    jitter_buffer_ms: float = 60.0
-    """Audio gathered before a reply starts."""
+    jitter: JitterSettings = field(default_factory=JitterSettings)
+    level: LevelSettings | None = field(default_factory=LevelSettings)
+    """How loud the agent is made; None leaves it as it comes."""
     barge_in: bool = True
+    doubt_seconds: float = 1.5
+    """How long an agent may take to say what a short sound into its words was, until it goes on."""
     vad: VadSettings = field(default_factory=VadSettings)

@@ -37,5 +37,9 @@ class Upkeep:
 
     def entered(self, phase: Phase) -> None:
         """The call has come to ``phase``."""
-        self._news["OFFHOOK_STATE"] = str(phase)
+        self.tell("OFFHOOK_STATE", str(phase))
+
+    def tell(self, name: str, value: str) -> None:
+        """Channel variable ``name`` is ``value`` from now on."""
+        self._news[name] = value
         self._changed.set()

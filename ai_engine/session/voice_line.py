@@ -2,24 +2,34 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 
+from ai_engine.audio.energy import level_db
 from ai_engine.audio.format import FRAME_MS, AudioFormat
-from ai_engine.audio.playout import Playout
+from ai_engine.audio.level import LevelNormaliser, LevelSettings
+from ai_engine.audio.playout import JitterSettings, Playout
 from ai_engine.audio.resample import Resampler
-from ai_engine.audio.vad import Spoke, VoiceActivity
+from ai_engine.audio.vad import Hesitated, News, Paused, Settled, Spoke, Stirred, VoiceActivity
+from ai_engine.audio.voice import Voice
 from ai_engine.call.events import (
     AgentLost,
     AgentSpoke,
+    CallerMuttered,
     CallerPaused,
     CallerSpoke,
+    CallerStirred,
     CallEvent,
+    FalseAlarm,
     MediaLost,
     PlayoutDrained,
+    PlayoutHeld,
     PlayoutIdle,
+    PlayoutResumed,
     ReplyCut,
     ReplyId,
 )
-from ai_engine.session.ports import Agent, Observer
+from ai_engine.session.ports import Agent, Media, Observer
+from ai_engine.session.turn_judge import TurnJudge
 
 _QUIET_TICKS = 3
 """Asterisk sends nothing while the caller's phone sends nothing (hold, silence suppression): after so many ticks
@@ -40,30 +50,42 @@ class VoiceLine:
         observers: Sequence[Observer],
         happened: Callable[[CallEvent], None],
         *,
-        jitter_buffer_ms: float,
+        jitter: JitterSettings,
         stall_seconds: float,
         barge_in: bool,
+        level: LevelSettings | None,
+        judge: TurnJudge | None = None,
     ) -> None:
+        """``level`` None leaves the agent's voice as loud as it comes."""
         self._call_id = call_id
         self._format = format
         self._ear = ear
-        self._playout = Playout(format, jitter_buffer_ms, self._started, self._drained)
         self._observers = observers
         self._happened = happened
+        self._jitter = jitter
         self._barge_in = barge_in
+        self._level_settings = level
+        self._judge = judge
         self._stall_ticks = int(stall_seconds * 1000 / FRAME_MS)
         self._starved_ticks = 0
         self._silence = format.silence()
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._ticks_without_frame = 0
+        self._sent_db = -inf
+        self._voice: Voice = Playout(format, jitter, self.started, self.drained)
+        self._audible = True
+        self._media: Media | None = None
         self._agent: Agent | None = None
         self._to_agent: Resampler | None = None
+        self._level: LevelNormaliser | None = None
 
     # -- the transport's side ------------------------------------------------------------------------------
 
     def next_frame(self) -> bytes | None:
-        frame = self._playout.pull()
-        self._watch_for_stall(starved=frame is None and self._playout.speaking is not None)
+        voice = self._voice
+        frame = voice.pull()
+        self._watch_for_stall(starved=frame is None and voice.speaking is not None and not voice.held)
+        self._sent_db = -inf if frame is None else level_db(frame)
         caller = self._waiting.popleft() if self._waiting else None
         for observer in self._observers:
             observer.frames(self._call_id, caller, frame, self._format.rate)
@@ -71,7 +93,10 @@ class VoiceLine:
             self._ticks_without_frame += 1
             if self._ticks_without_frame >= _QUIET_TICKS:
                 self._hear(self._silence)
-        return frame
+        return frame if self._audible else None
+
+    def upcoming(self, frames: int) -> Sequence[bytes]:
+        return self._voice.upcoming(frames) if self._audible else ()
 
     def frame_received(self, pcm: bytes) -> None:
         self._ticks_without_frame = 0
@@ -79,17 +104,39 @@ class VoiceLine:
         self._hear(pcm)
 
     def digit_received(self, digit: str) -> None:
-        """Nothing: ARI reports the same key at the same instant, and one key is one event."""
+        """Nothing: the call's own control reports the same key at the same instant, and one key is one event."""
 
     def media_lost(self, reason: str) -> None:
         self._happened(MediaLost(reason))
 
     # -- the session's side --------------------------------------------------------------------------------
 
+    def stream(self) -> None:
+        """Put the agent's voice onto the line frame by frame, as it is in the beginning."""
+        self._speak_with(Playout(self._format, self._jitter, self.started, self.drained), audible=True)
+
+    def speak_with(self, voice: Voice) -> None:
+        """Let ``voice`` speak by other means; its frames are only counted here."""
+        self._speak_with(voice, audible=False)
+
+    def _speak_with(self, voice: Voice, *, audible: bool) -> None:
+        before, self._voice, self._audible = self._voice, voice, audible
+        if before.held:
+            voice.hold()
+        for unheard in before.surrender():
+            voice.adopt(unheard)
+
+    def carried_by(self, media: Media) -> None:
+        """``media`` carries the sound from now on; at once."""
+        self._media = media
+        media.attach(self)
+
     def bring_in(self, agent: Agent) -> None:
         """``agent`` hears every frame from now on; its formats are known."""
         self._agent = agent
         self._to_agent = Resampler(self._format, agent.input_format)
+        if self._level_settings is not None:
+            self._level = LevelNormaliser(agent.output_format, self._level_settings)
 
     def send_away(self) -> None:
         """The agent hears no more."""
@@ -97,40 +144,85 @@ class VoiceLine:
 
     def begin(self, reply: ReplyId, format: AudioFormat) -> bool:
         """Open a reply whose audio comes in ``format``; False when its id was stopped before."""
-        return self._playout.begin(reply, format)
+        if self._level is not None:
+            self._level.forget_rest()
+        return self._voice.begin(reply, format)
 
     def play(self, reply: ReplyId, pcm: bytes) -> bool:
-        """Queue audio of an open reply; False when it is refused."""
-        return self._playout.push(reply, pcm)
+        """Queue audio the agent made for an open reply, at our level; False when it is refused."""
+        return self._voice.push(reply, pcm if self._level is None else self._level.process(pcm))
+
+    def play_prompt(self, reply: ReplyId, pcm: bytes) -> None:
+        """Say a whole recorded sentence, in the line's format."""
+        if self._voice.begin(reply, self._format):
+            self._voice.push(reply, pcm)
+            self._voice.finish(reply)
+
+    def end_sentence(self, reply: ReplyId) -> None:
+        """What was queued so far ends a sentence."""
+        self._voice.end_sentence(reply)
 
     def finish(self, reply: ReplyId) -> None:
         """All audio of the reply is queued."""
-        self._playout.finish(reply)
+        self._voice.finish(reply)
 
     def finish_all(self) -> None:
         """No more audio comes of any reply; what is queued is played."""
-        self._playout.finish_all()
+        self._voice.finish_all()
 
     def is_open(self, reply: ReplyId) -> bool:
         """Whether audio of ``reply`` is still taken."""
-        return self._playout.is_open(reply)
+        return self._voice.is_open(reply)
+
+    def hold(self) -> None:
+        """Fall silent where we are; a reply that was being heard is reported as held."""
+        if self._voice.held:
+            return
+        self._voice.hold()
+        self._take_back()
+        if (reply := self._voice.speaking) is not None:
+            self._happened(PlayoutHeld(ReplyId(reply)))
+
+    def resume(self) -> None:
+        """Go on; a reply that is in its middle is reported as resumed."""
+        if not self._voice.held:
+            return
+        self._voice.resume()
+        if (reply := self._voice.speaking) is not None:
+            self._happened(PlayoutResumed(ReplyId(reply)))
 
     def stop(self) -> tuple[ReplyCut, ...]:
         """Silence the line at once; one event per reply that was cut."""
-        return tuple(ReplyCut(ReplyId(cut.reply), cut.heard_ms) for cut in self._playout.stop())
+        lag_ms = 0.0 if self._media is None else self._media.lag_ms
+        cuts = self._voice.stop()
+        self._voice.resume()
+        self._take_back()
+        return tuple(ReplyCut(ReplyId(cut.reply), max(0.0, cut.heard_ms - lag_ms)) for cut in cuts)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is played, waits, or is still being made."""
-        return self._playout.idle
+        return self._voice.idle
 
-    def _started(self, reply: int) -> None:
+    @property
+    def held(self) -> bool:
+        return self._voice.held
+
+    # -- what a voice tells --------------------------------------------------------------------------------
+
+    def started(self, reply: int) -> None:
         self._happened(AgentSpoke(ReplyId(reply)))
 
-    def _drained(self, reply: int) -> None:
+    def drained(self, reply: int) -> None:
         self._happened(PlayoutDrained(ReplyId(reply)))
-        if self._playout.idle:
+        if self._voice.idle:
             self._happened(PlayoutIdle())
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _take_back(self) -> None:
+        if self._media is not None:
+            self._media.flush()
 
     def _watch_for_stall(self, *, starved: bool) -> None:
         """A reply that stands still in its middle for too long: whoever makes it is lost."""
@@ -142,14 +234,29 @@ class VoiceLine:
         agent, to_agent = self._agent, self._to_agent
         if agent is not None and to_agent is not None:
             agent.hear(to_agent.process(pcm))
-        guarded = self._playout.speaking is not None
+        if self._judge is not None:
+            self._judge.hear(pcm)
+        guarded = self._voice.speaking is not None
         if guarded and not self._barge_in:
             self._ear.forget()
             return
-        edge = self._ear.process(pcm, guarded)
-        if edge is None:
-            return
-        if isinstance(edge, Spoke):
-            self._happened(CallerSpoke(edge.confirmed_ms))
-        else:
-            self._happened(CallerPaused(edge.silence_ms, edge.forced))
+        news = self._ear.process(pcm, guarded, self._sent_db)
+        if news is not None:
+            self._tell(news)
+
+    def _tell(self, news: News) -> None:
+        match news:
+            case Stirred(confirmed_ms):
+                self._happened(CallerStirred(confirmed_ms))
+            case Spoke(confirmed_ms):
+                self._happened(CallerSpoke(confirmed_ms))
+            case Settled(word=True, echo=False):
+                self._happened(CallerMuttered())
+            case Settled(echo=echo):
+                self._happened(FalseAlarm(echo))
+            case Paused(silence_ms, forced):
+                self._happened(CallerPaused(silence_ms, forced))
+            case Hesitated() if self._judge is not None:
+                self._judge.ask(self._ear.judge)
+            case _:
+                pass

@@ -1,46 +1,24 @@
 """The AudioSocket door: Asterisk's TCP connections, matched with the calls that expect them."""
 
 import asyncio
-import socket
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import cast
 from uuid import UUID, uuid4
 
 import structlog
 
-from ai_engine.audio.format import AudioFormat
-from ai_engine.audio.framing import Framer
+from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.errors import PeerError
-from ai_engine.protocol.audiosocket import (
-    Audio,
-    AudioSocketParser,
-    Dtmf,
-    Failure,
-    HungUp,
-    Message,
-    Uuid,
-    encode_audio,
-    encode_hangup,
-)
-from ai_engine.session.ports import Expected, Line, Media
-from ai_engine.transports.wheel import Seat, TimerWheel
+from ai_engine.session.ports import Leg, Media, Topology
+from ai_engine.transports.audiosocket_connection import AudioSocketConnection, host_port
+from ai_engine.transports.wheel import TimerWheel
 
-_HIGH_WATER_BYTES = 64 * 1024
-"""Four seconds of slin that the kernel would not take: the peer has stopped reading."""
+_REMEMBERED = 1000
+"""Invitations whose UUIDs, even when withdrawn, are not taken for a call of the dialplan's own."""
 
-_SLOW_SECONDS = 2.0
-"""How long it may stay so."""
-
-_SEND_BUFFER_BYTES = 16 * 1024
-"""In the kernel, instead of megabytes that would hide for minutes that nobody reads."""
-
-_BACKLOG_FRAMES = 10
-"""200 ms: what is heard at once after a stall; older sound is stale."""
-
-_LINGER_SECONDS = 1.0
-"""How long a closing connection may take to hand over what was written."""
+_CODECS = {SLIN8: "slin", SLIN16: "slin16"}
 
 log = structlog.get_logger()
 
@@ -59,24 +37,38 @@ class AudioSocketSettings:
     max_connections: int = 500
     allowed_peers: Sequence[str] = ("127.0.0.0/8", "::1/128")
     """Networks in CIDR notation."""
-    rate: int = 8000
-    """Of the sound in both directions; 8000 fits every Asterisk and every trunk."""
+    dialplan_first: bool = False
+    """Whether a connection nobody invited is a call: ``AudioSocket(${UUID()},host:port)`` in the dialplan."""
 
 
 class AudioSocketListener:
-    """Accepts connections under UUIDs that were invited, each once (a ``MediaListener``)."""
+    """Accepts connections under UUIDs that were invited, each once (a ``Transport``), and perhaps calls without ARI."""
 
-    def __init__(self, settings: AudioSocketSettings, wheel: TimerWheel) -> None:
+    name = "audiosocket"
+    topology = Topology.BRIDGED
+
+    def __init__(
+        self,
+        settings: AudioSocketSettings,
+        wheel: TimerWheel,
+        on_uninvited: Callable[[AudioSocketConnection], bool] | None = None,
+    ) -> None:
+        """``on_uninvited`` takes the calls of ``dialplan_first`` and returns at once: whether it took this one.
+
+        It takes it by ``connection.own()``, as ``DialplanCall`` does. The connection's format is known by then.
+        """
         self.settings = settings
+        self.handshake_seconds = settings.handshake_seconds
         self.wheel = wheel
-        self.format = AudioFormat(settings.rate)
-        self.silence = encode_audio(settings.rate, self.format.silence())
+        self.on_uninvited = on_uninvited
         self.counters = dict.fromkeys(
             (
                 "accepted",
+                "uninvited",
                 "refused_peer",
                 "refused_full",
                 "refused_unknown_uuid",
+                "refused_uninvited",
                 "handshake_timeouts",
                 "protocol_errors",
                 "slow_peers",
@@ -86,7 +78,9 @@ class AudioSocketListener:
             0,
         )
         self._allowed: list[IPv4Network | IPv6Network] = [ip_network(peer) for peer in settings.allowed_peers]
-        self._invited: dict[UUID, asyncio.Future[Media]] = {}
+        self._invited: dict[UUID, AudioSocketInvitation] = {}
+        self._remembered: deque[UUID] = deque(maxlen=_REMEMBERED)
+        self._uninvited: dict[UUID, AudioSocketConnection] = {}
         self._connections: set[AudioSocketConnection] = set()
         self._server: asyncio.Server | None = None
         self._address = ""
@@ -113,36 +107,37 @@ class AudioSocketListener:
         )
         port = self._server.sockets[0].getsockname()[1]
         wildcards = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-        self._address = _host_port(wildcards.get(settings.host, settings.host), port)
-        log.info(f"AudioSocket server listening {_host_port(settings.host, port)}")
+        self._address = host_port(wildcards.get(settings.host, settings.host), port)
+        log.info(f"AudioSocket server listening {host_port(settings.host, port)}")
 
     async def close(self) -> None:
-        """Accept no more, end every connection, and wait until they are gone."""
+        """Accept no more, reset every connection, and wait until they are gone."""
         if self._server is None:
             return
         self._server.close()
-        for invitation in self._invited.values():
-            if not invitation.done():
-                invitation.set_exception(PeerError("the AudioSocket server was closed"))
-                invitation.exception()
+        for invitation in list(self._invited.values()):
+            invitation.fail("the AudioSocket server was closed")
         self._invited.clear()
         connections = list(self._connections)
         for connection in connections:
-            connection.close()
+            connection.reset()
         for connection in connections:
             await connection.lost.wait()
         await self._server.wait_closed()
         self._server = None
 
-    def expect(self) -> Expected:
-        """Invite one connection under a fresh UUID."""
-        uuid = uuid4()
-        invitation: asyncio.Future[Media] = asyncio.get_running_loop().create_future()
-        self._invited[uuid] = invitation
-        invitation.add_done_callback(lambda _: self._invited.pop(uuid, None))
-        return Expected(uuid, self.address, self.format, invitation)
+    def invite(self, format: AudioFormat) -> "AudioSocketInvitation":
+        """Get ready for one connection under a fresh UUID. Raises KeyError for a rate other than 8000 and 16000."""
+        invitation = AudioSocketInvitation(self, format)
+        self._invited[invitation.leg.uuid] = invitation
+        self._remembered.append(invitation.leg.uuid)
+        return invitation
 
-    def admit(self, connection: "AudioSocketConnection", peer: str) -> bool:
+    def uninvite(self, uuid: UUID) -> None:
+        """Nobody may connect under ``uuid`` any more."""
+        self._invited.pop(uuid, None)
+
+    def admit(self, connection: AudioSocketConnection, peer: str) -> bool:
         """Whether a connection from ``peer`` may come in."""
         address = ip_address(peer.partition("%")[0])
         if isinstance(address, IPv6Address):
@@ -156,16 +151,28 @@ class AudioSocketListener:
         self._connections.add(connection)
         return True
 
-    def introduce(self, connection: "AudioSocketConnection", uuid: UUID) -> bool:
-        """Hand the connection to the call that invited ``uuid``; False if none did, or it is taken."""
-        invitation = self._invited.pop(uuid, None)
-        if invitation is None or invitation.done():
+    def introduce(self, connection: AudioSocketConnection) -> bool:
+        """Hand the connection to the call that invited its UUID; if none did, ask it for its format, to ``offer`` it.
+
+        False if there is no use for it: the UUID is unknown, or taken.
+        """
+        uuid = connection.uuid
+        if invitation := self._invited.pop(uuid, None):
+            return invitation.accept(connection)
+        if not self.settings.dialplan_first or uuid in self._remembered or uuid in self._uninvited:
             return False
-        invitation.set_result(connection)
+        self._uninvited[uuid] = connection
+        connection.learn_format()
         return True
 
-    def forget(self, connection: "AudioSocketConnection") -> None:
+    def offer(self, connection: AudioSocketConnection) -> bool:
+        """Whether somebody takes a connection nobody invited."""
+        self.counters["uninvited"] += 1
+        return self.on_uninvited is not None and self.on_uninvited(connection)
+
+    def forget(self, connection: AudioSocketConnection) -> None:
         self._connections.discard(connection)
+        self._uninvited = {uuid: other for uuid, other in self._uninvited.items() if other is not connection}
 
     def refuse(self, counter: str, reason: str, peer: str) -> None:
         """Count and log why a peer was shut out."""
@@ -173,182 +180,45 @@ class AudioSocketListener:
         log.warning("AudioSocket connection refused", reason=reason, peer=peer)
 
 
-class AudioSocketConnection(asyncio.Protocol):
-    """One connection of Asterisk (a ``Media``): a frame leaves every 20 ms from accept until close, silence too."""
+class AudioSocketInvitation:
+    """One connection that Asterisk is about to make (an ``Invitation``)."""
 
-    def __init__(self, listener: AudioSocketListener) -> None:
-        self.format = listener.format
-        self.transport = "audiosocket"
-        self.lost = asyncio.Event()
-        """Set when the connection is gone."""
+    def __init__(self, listener: AudioSocketListener, format: AudioFormat) -> None:
+        """Prefer ``AudioSocketListener.invite``."""
+        uuid = uuid4()
+        self.leg = Leg(
+            uuid=uuid,
+            codec=_CODECS[format],
+            external_host=listener.address,
+            encapsulation="audiosocket",
+            transport="tcp",
+            data=str(uuid),
+        )
+        self._format = format
         self._listener = listener
-        self._parser = AudioSocketParser()
-        self._framer = Framer(listener.format)
-        self._line: Line | None = None
-        self._uuid: UUID | None = None
-        self._end: str | None = None
-        """Why the connection ends, once it does; the first reason stands."""
-        self._closed_by_us = False
-        self._peer = ""
-        self._tcp: asyncio.Transport
-        self._seat: Seat | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        """Of the handshake, then of a peer that does not read, at last of closing."""
+        self._connection: asyncio.Future[AudioSocketConnection] = asyncio.get_running_loop().create_future()
 
-    # -- Media ------------------------------------------------------------------------------------------------
+    async def connected(self, facts: Mapping[str, str]) -> Media:
+        """The connection, once it stands. Raises PeerError when the invitation was withdrawn or the door closed."""
+        return await self._connection
 
-    def attach(self, line: Line) -> None:
-        """From now on frames are fetched from and delivered to ``line``; until then silence is sent."""
-        if self._closed_by_us:
-            return
-        self._line = line
-        if self.lost.is_set():
-            asyncio.get_running_loop().call_soon(self._tell_lost)
+    def withdraw(self) -> None:
+        """Nobody may connect any more, and what has connected is closed. May be called more than once."""
+        self._listener.uninvite(self.leg.uuid)
+        self.fail("the invitation was withdrawn")
+        if not self._connection.cancelled() and self._connection.exception() is None:
+            self._connection.result().close()
 
-    def close(self) -> None:
-        """Ask Asterisk to end its side and close; ``line`` is not called again."""
-        self._closed_by_us = True
-        self._line = None
-        if self._end is None:
-            self._finish("closed by us")
-            self._tcp.write(encode_hangup())
-            self._close_tcp()
+    def accept(self, connection: AudioSocketConnection) -> bool:
+        """Take the connection; False if it comes too late."""
+        if self._connection.done():
+            return False
+        connection.agree(self._format)
+        self._connection.set_result(connection)
+        return True
 
-    # -- asyncio.Protocol -------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._tcp = cast(asyncio.Transport, transport)
-        host, port = self._tcp.get_extra_info("peername")[:2]
-        self._peer = _host_port(host, port)
-        if not self._listener.admit(self, host):
-            self._end = "refused"
-            self._tcp.close()
-            return
-        sock = self._tcp.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._tcp.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
-        self._seat = self._listener.wheel.join(self._send_frame, self._fault)
-        self._set_timer(self._listener.settings.handshake_seconds, self._handshake_timed_out)
-        self._listener.counters["accepted"] += 1
-
-    def data_received(self, data: bytes) -> None:
-        if self._end is not None:
-            return
-        try:
-            messages = self._parser.feed(data)
-            stale = sum(isinstance(message, Audio) for message in messages) - _BACKLOG_FRAMES
-            for message in messages:
-                if stale > 0 and isinstance(message, Audio):
-                    stale -= 1
-                    self._listener.counters["stale_frames"] += 1
-                else:
-                    self._handle(message)
-                if self._end is not None:
-                    return
-        except PeerError as error:
-            self._shut_out("protocol_errors", str(error))
-
-    def pause_writing(self) -> None:
-        if self._end is None:
-            self._set_timer(_SLOW_SECONDS, self._too_slow)
-
-    def resume_writing(self) -> None:
-        if self._end is None:
-            self._stop_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._finish(f"connection lost: {exc}" if exc else "closed by Asterisk")
-        self._stop_timer()
-        self._listener.forget(self)
-        self.lost.set()
-        log.info("AudioSocket connection closed", peer=self._peer, reason=self._end)
-        self._tell_lost()
-
-    # -- what happens on it -----------------------------------------------------------------------------------
-
-    def _send_frame(self) -> None:
-        frame = self._line.next_frame() if self._line is not None else None
-        if self._end is None:
-            self._tcp.write(self._listener.silence if frame is None else encode_audio(self.format.rate, frame))
-
-    def _handle(self, message: Message) -> None:
-        if self._uuid is None:
-            self._identify(message)
-            return
-        match message:
-            case Audio(rate, pcm):
-                if rate != self.format.rate:
-                    raise PeerError(f"sound at {rate} Hz where {self.format.rate} Hz was agreed")
-                for frame in self._framer.push(pcm):
-                    if self._line is not None:
-                        self._line.frame_received(frame)
-            case Dtmf(digit):
-                if self._line is not None:
-                    self._line.digit_received(digit)
-            case HungUp():
-                self._leave("hung up by Asterisk")
-            case Failure(code):
-                self._leave(f"Asterisk reported error {code}")
-            case Uuid():
-                raise PeerError("a second uuid")
-
-    def _identify(self, message: Message) -> None:
-        if not isinstance(message, Uuid):
-            raise PeerError(f"{type(message).__name__} before the uuid")
-        self._uuid = message.uuid
-        self._stop_timer()
-        if self._listener.introduce(self, message.uuid):
-            log.info("AudioSocket connection accepted", call_id=str(message.uuid), peer=self._peer)
-        else:
-            self._shut_out("refused_unknown_uuid", f"unknown uuid {message.uuid}")
-
-    def _handshake_timed_out(self) -> None:
-        self._shut_out("handshake_timeouts", "no uuid in time")
-
-    def _too_slow(self) -> None:
-        self._shut_out("slow_peers", "peer does not read")
-        self._tcp.abort()
-
-    def _fault(self, error: Exception) -> None:
-        log.error("AudioSocket connection failed", peer=self._peer, exc_info=error)
-        self._listener.counters["faults"] += 1
-        self._leave(f"internal error: {error!r}")
-
-    def _shut_out(self, counter: str, reason: str) -> None:
-        if self._end is None:
-            self._listener.refuse(counter, reason, self._peer)
-            self._leave(reason)
-
-    def _leave(self, reason: str) -> None:
-        self._finish(reason)
-        self._close_tcp()
-
-    def _close_tcp(self) -> None:
-        self._tcp.close()
-        self._set_timer(_LINGER_SECONDS, self._tcp.abort)
-
-    def _finish(self, reason: str) -> None:
-        """Send no more."""
-        if self._end is None:
-            self._end = reason
-        if self._seat is not None:
-            self._seat.leave()
-
-    def _tell_lost(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.media_lost(self._end or "")
-
-    def _set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def fail(self, reason: str) -> None:
+        """Disappoint whoever waits."""
+        if not self._connection.done():
+            self._connection.set_exception(PeerError(reason))
+            self._connection.exception()  # which nobody need look at

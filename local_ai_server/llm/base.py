@@ -35,4 +35,11 @@ class LanguageModel(Protocol):
         """The reply to the record's last entry, piece by piece; the iterator may be closed at any time."""
         ...
 
+    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+        """Whether ``text``, said into the agent's own words, is something it has an answer to.
+
+        ``exactly``: a likeness is not enough, since the words have a meaning of their own ("no").
+        """
+        ...
+
     async def close(self) -> None: ...

@@ -37,12 +37,16 @@ class Understanding:
 
     def find(self, text: str) -> tuple[Intent, dict[str, str]] | None:
         """The intent of ``text`` and its slots' values: an exact wording first, else the likest one."""
+        return self.find_exactly(text) or self._likest(phrases.words_of(text))
+
+    def find_exactly(self, text: str) -> tuple[Intent, dict[str, str]] | None:
+        """As ``find``, but only what is worded like one of the phrases."""
         words = phrases.words_of(text)
         for intent, matcher in self._matchers:
             values = matcher.match(words)
             if values is not None:
                 return intent, values
-        return self._likest(words)
+        return None
 
     def _likest(self, words: list[str]) -> tuple[Intent, dict[str, str]] | None:
         values, rest = self._take_slots(words)
@@ -97,6 +101,10 @@ class Intents:
             yield token
         if intent.action:
             yield Act(intent.action)
+
+    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+        understanding = _understanding_of(agent)
+        return (understanding.find_exactly(text) if exactly else understanding.find(text)) is not None
 
     async def close(self) -> None:
         _understanding_of.cache_clear()

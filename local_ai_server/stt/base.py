@@ -24,8 +24,11 @@ class SpeechToText(Protocol):
         """Build whatever ``agent`` needs, so that its first turn is fast. Raises AgentError."""
         ...
 
-    def transcribe(self, agent: Agent, pcm: bytes) -> Transcript:
-        """The words of a whole turn, or of its beginning."""
+    def transcribe(self, agent: Agent, pcm: bytes, *, brief: bool = False) -> Transcript:
+        """The words of a whole turn, or of its beginning.
+
+        ``brief``: it is a short sound, and may be an aside (``asides.py``), a cough or a noise (an empty text) as well.
+        """
         ...
 
     def close(self) -> None: ...

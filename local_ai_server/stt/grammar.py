@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-from local_ai_server import phrases
+from local_ai_server import asides, phrases
 from local_ai_server.agent import Agent
 
 DECOYS = (
@@ -38,11 +38,25 @@ few phrases everything sounds like one of them; next to these, other speech eith
 @lru_cache(maxsize=64)
 def grammar_of(agent: Agent) -> str:
     """The agent's phrases and the decoys as one grammar; ``""`` where it has no intents."""
-    rules = [
+    return _grammar(_rules(agent))
+
+
+@lru_cache(maxsize=64)
+def brief_grammar_of(agent: Agent) -> str:
+    """The same and what its language has of asides; ``""`` where there is neither."""
+    said = (*asides.spoken_in(asides.HALTS, agent.language), *asides.spoken_in(asides.BACKCHANNELS, agent.language))
+    return _grammar([*_rules(agent), *(f"( {aside} )" for aside in said)])
+
+
+def _rules(agent: Agent) -> list[str]:
+    return [
         f"( {phrases.jsgf(phrases.parse(phrase), agent.slot_words)} )"
         for intent in agent.intents
         for phrase in intent.phrases
     ]
+
+
+def _grammar(rules: list[str]) -> str:
     if not rules:
         return ""
     decoys = " | ".join(f"( {decoy} )" for decoy in DECOYS)

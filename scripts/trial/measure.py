@@ -23,8 +23,14 @@ VOICE_DBFS = -42.0
 MARKER_HZ = 1004.0
 """The tone of the trial's ``human`` extension."""
 
+TELEPHONE_EVENT = 101
+"""RTP payload type of keys (RFC 4733) in every call here."""
+
 PURE = 0.9
 """At least this part of a window's energy at one frequency makes it a tone."""
+
+_VOICE_POWER = 10 ** (VOICE_DBFS / 10) * 32768**2
+"""Mean square of the quietest voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,21 @@ class RtpPacket:
 class Segment(NamedTuple):
     """A stretch of voice; seconds since the epoch, from the first voiced sample's packet to the last one's end."""
 
+    start: float
+    end: float
+
+
+class Pitch(NamedTuple):
+    """What is sung at one moment, seconds from the start of the sound."""
+
+    at: float
+    hz: float
+
+
+class Tone(NamedTuple):
+    """A stretch of one pitch, seconds from the start of the sound."""
+
+    hz: float
     start: float
     end: float
 
@@ -144,6 +165,61 @@ def tone_starts(pcm: Pcm, hz: float = MARKER_HZ, seconds: float = 0.2, rate: int
         if run == needed:
             return (index + 1 - needed) * window / rate
     return None
+
+
+def pitches(pcm: Pcm, rate: int = RATE) -> list[Pitch]:
+    """What a pure tone's pitch is, every 10 ms, to a few Hz; nothing for moments that are silent or no pure tone."""
+    window, step = rate // 50, rate // 100
+    if pcm.size < window:
+        return []
+    pieces = np.lib.stride_tricks.sliding_window_view(pcm.astype(np.float64), window)[::step] * np.hanning(window)
+    found: list[Pitch] = []
+    for index, power in enumerate(np.square(np.abs(np.fft.rfft(pieces, 8 * window)))):
+        peak = int(np.argmax(power))
+        # The main lobe of the window reaches two of its own bins, sixteen of these, to either side.
+        lobe = power[max(0, peak - 16) : peak + 17]
+        if lobe.sum() > PURE * power.sum() and 2 * power.sum() / (3 * window**2) > _VOICE_POWER:
+            found.append(Pitch((index * step + window / 2) / rate, _summit(power, peak) * rate / (8 * window)))
+    return found
+
+
+def tones(pcm: Pcm, rate: int = RATE, shortest: float = 0.05) -> list[Tone]:
+    """Steady tones of at least ``shortest`` seconds, in order; their ends are found to 20 ms."""
+    runs: list[list[Pitch]] = []
+    for pitch in pitches(pcm, rate):
+        if runs and pitch.at - runs[-1][-1].at < 0.015 and abs(pitch.hz - runs[-1][0].hz) < 25:
+            runs[-1].append(pitch)
+        else:
+            runs.append([pitch])
+    found = (Tone(float(np.median([p.hz for p in run])), run[0].at - 0.01, run[-1].at + 0.01) for run in runs)
+    return [tone for tone in found if tone.end - tone.start >= shortest]
+
+
+def keys(packets: Iterable[RtpPacket]) -> str:
+    """The keys pressed in one stream, in order (RFC 4733: the packets of one press share its timestamp)."""
+    presses = {packet.timestamp: packet.payload[0] for packet in packets if packet.payload_type == TELEPHONE_EVENT}
+    return "".join("0123456789*#ABCD"[event] for event in presses.values())
+
+
+def likeness(heard: Pcm, wanted: Pcm) -> float:
+    """The highest normalised cross-correlation of ``wanted`` anywhere in ``heard``, 0 to 1."""
+    margin = np.zeros(wanted.size, np.int16)  # what lies partly before the recording, or after it, fits too
+    heard = np.concatenate((margin, heard, margin))
+    size = heard.size + wanted.size
+    spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(np.fft.rfft(wanted.astype(float), size))
+    peaks = np.fft.irfft(spectrum, size)[: heard.size - wanted.size]
+    sums = np.concatenate(([0.0], np.cumsum(np.square(heard.astype(float)))))
+    power = (sums[wanted.size :] - sums[: -wanted.size])[: peaks.size]
+    return float(np.max(peaks / np.sqrt(power * np.sum(np.square(wanted.astype(float))) + 1.0)))
+
+
+def _summit(power: NDArray[np.float64], peak: int) -> float:
+    """Where between the bins the maximum lies, by the parabola through three of them."""
+    if not 0 < peak < power.size - 1:
+        return float(peak)
+    left, middle, right = np.log(power[peak - 1 : peak + 2] + 1e-9)
+    bend = left - 2 * middle + right
+    return peak + (float((left - right) / (2 * bend)) if bend else 0.0)
 
 
 def _signed(difference: int) -> int:

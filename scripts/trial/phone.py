@@ -5,9 +5,10 @@ async with BaresipPhone(trial, directory) as phone:       # start() … close()
     await phone.wait_for("CALL_ESTABLISHED", timeout=5)   # PhoneEvent
     await phone.say(wav)                                  # from now on; returns the seconds it takes
     await phone.send_digit("5")
+    await phone.hold(); await phone.resume()
     await phone.hang_up()
     await phone.wait_for("CALL_CLOSED", timeout=5)
-said, heard = phone.recordings()                          # WAV, 8000 Hz
+said, heard = phone.recordings()                          # WAV at phone.rate: 8000 Hz, 16000 for codec="G722"
 """
 
 import asyncio
@@ -29,7 +30,9 @@ from typing import NamedTuple, Self
 from scripts.trial.asterisk import Trial
 from scripts.trial.rootfs import TrialError
 
-RATE = 8000
+CODECS = {"PCMU": ("g711", 8000), "G722": ("g722", 16000)}
+"""What the phone may speak: the module of baresip that has it, and its samples per second."""
+
 FIRST_BLOCK = 10000
 BLOCK_PORTS = 10
 """A phone's ports: six for RTP, SIP and SIP over TLS, and its control port."""
@@ -67,9 +70,12 @@ class Recordings(NamedTuple):
 class BaresipPhone:
     """One phone with an account on ``trial``; all its files lie in ``directory``. Use each for one call."""
 
-    def __init__(self, trial: Trial, directory: Path) -> None:
+    def __init__(self, trial: Trial, directory: Path, codec: str = "PCMU") -> None:
+        """``codec`` is one of ``CODECS``, and the only one this phone offers."""
         self.trial = trial
         self.directory = directory
+        self.codec = codec
+        self._codec_module, self.rate = CODECS[codec]
         block = _free_block()
         self.rtp_ports = block[:6]
         """The phone's own RTP and RTCP ports, to tell its packets from other calls'."""
@@ -101,13 +107,13 @@ class BaresipPhone:
         await self._command("dial", target if target.startswith("sip:") else self.trial.sip_uri(target))
 
     async def say(self, wav: Path) -> float:
-        """Speak a WAV (8000 Hz mono PCM16) from now on, silence after it; returns its seconds.
+        """Speak a WAV (``rate``, mono, PCM16) from now on, silence after it; returns its seconds.
 
         What was being said is cut off. A call must be up.
         """
         self._sounds += 1
         padded = self.directory / f"say-{self._sounds}.wav"
-        seconds = await asyncio.to_thread(_write_padded, padded, wav)
+        seconds = await asyncio.to_thread(_write_padded, padded, self.rate, wav)
         await self._command("ausrc", f"aufile,{padded}")
         self._pad_after(seconds)
         return seconds
@@ -115,6 +121,14 @@ class BaresipPhone:
     async def send_digit(self, digit: str) -> None:
         """Press a key for a moment (RFC 4733)."""
         await self._command("sndcode", digit)
+
+    async def hold(self) -> None:
+        """Put the other side on hold (a re-INVITE with ``sendonly``)."""
+        await self._command("hold", "")
+
+    async def resume(self) -> None:
+        """Come back from ``hold``."""
+        await self._command("resume", "")
 
     async def hang_up(self) -> None:
         """End the call from this side."""
@@ -187,8 +201,8 @@ class BaresipPhone:
     def _write_files(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         silence = self.directory / "silence.wav"
-        _write_padded(silence, None)
-        modules = "".join(f"module {name}.so\n" for name in ("g711", "aufile", "sndfile", "ctrl_tcp"))
+        _write_padded(silence, self.rate, None)
+        modules = "".join(f"module {name}.so\n" for name in (self._codec_module, "aufile", "sndfile", "ctrl_tcp"))
         modules += "".join(f"module_app {name}.so\n" for name in ("account", "menu"))
         (self.directory / "config").write_text(
             f"module_path {MODULES}\n{modules}"
@@ -196,7 +210,7 @@ class BaresipPhone:
             f"ctrl_tcp_listen 127.0.0.1:{self._control_port}\n"
             f"rtp_ports {self.rtp_ports.start}-{self.rtp_ports.stop - 1}\n"
             f"audio_source aufile,{silence}\n"
-            f"ausrc_srate {RATE}\nauplay_srate {RATE}\nausrc_channels 1\nauplay_channels 1\n"
+            f"ausrc_srate {self.rate}\nauplay_srate {self.rate}\nausrc_channels 1\nauplay_channels 1\n"
             f"snd_path {self.directory}\n"
             "call_max_calls 1\nring_aufile none\n",
             encoding="utf-8",
@@ -204,7 +218,7 @@ class BaresipPhone:
         account = f"<sip:{self.trial.phone_user}@{self.trial.bind}:{self.trial.sip_port};transport=udp>"
         options = f"auth_user={self.trial.phone_user};auth_pass={self.trial.phone_password}"
         (self.directory / "accounts").write_text(
-            f"{account};{options};regint=0;audio_codecs=PCMU/8000/1\n", encoding="utf-8"
+            f"{account};{options};regint=0;audio_codecs={self.codec}/{self.rate}/1\n", encoding="utf-8"
         )
         (self.directory / "contacts").write_text("", encoding="utf-8")
 
@@ -255,17 +269,17 @@ class BaresipPhone:
             self._changed.notify_all()
 
 
-def _write_padded(target: Path, source: Path | None) -> float:
+def _write_padded(target: Path, rate: int, source: Path | None) -> float:
     pcm = b""
     if source is not None:
         with wave.open(str(source), "rb") as sound:
-            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (RATE, 1, 2):
-                raise TrialError(f"{source}: the phone speaks WAV of {RATE} Hz, mono, 16 bit")
+            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (rate, 1, 2):
+                raise TrialError(f"{source}: this phone speaks WAV of {rate} Hz, mono, 16 bit")
             pcm = sound.readframes(sound.getnframes())
     with wave.open(str(target), "wb") as padded:
-        padded.setparams((1, 2, RATE, 0, "NONE", "not compressed"))
-        padded.writeframes(pcm + bytes(PAD_SECONDS * RATE * 2))
-    return len(pcm) / 2 / RATE
+        padded.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+        padded.writeframes(pcm + bytes(PAD_SECONDS * rate * 2))
+    return len(pcm) / 2 / rate
 
 
 def _check_machine() -> None:

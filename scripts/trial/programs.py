@@ -81,10 +81,26 @@ class Program:
 
 
 class Programs:
-    """``local_ai_server`` and ``ai_engine``; ``settings`` are environment variables above our own."""
+    """``local_ai_server`` and ``ai_engine``; extension 101 of the trial leads to this engine too."""
 
-    def __init__(self, trial: Trial, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        with_local: bool = True,
+        awaited: str = "/ready",
+    ) -> None:
+        """``settings`` are environment variables above our own.
+
+        ``with_local`` False leaves ``local_ai_server`` away: somebody else serves ``local_port``. ``awaited`` is the
+        page of the engine that tells when it has started: ``/live`` for one that finds no Asterisk.
+        """
         self.directory = directory
+        self._trial = trial
+        self._with_local = with_local
+        self._awaited = awaited
         self.audiosocket_port = free_port()
         self.health_port = free_port()
         self.local_port = free_port()
@@ -110,7 +126,8 @@ class Programs:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "media").mkdir(exist_ok=True)
         try:
-            await asyncio.gather(self.start_local(), self.start_engine())
+            starts = [self.start_local(), self.start_engine()] if self._with_local else [self.start_engine()]
+            await asyncio.gather(*starts)
         except BaseException:
             await self.stop()
             raise
@@ -124,12 +141,14 @@ class Programs:
     async def start_local(self) -> None:
         """Start ``local_ai_server`` and wait until it is ready; raises TrialError with its last words."""
         self.local = self._start("local_ai_server")
-        await self._until_ready(self.local, self.local_port)
+        await self._until_ready(self.local, self.local_port, "/ready")
 
     async def start_engine(self) -> None:
         """Start ``ai_engine`` and wait until it is ready; raises TrialError with its last words."""
         self.engine = self._start("ai_engine", "--config", str(CHECKOUT / "config" / "ai-agent.yaml"), "--env-file", "")
-        await self._until_ready(self.engine, self.health_port)
+        await self._until_ready(self.engine, self.health_port, self._awaited)
+        # What needs no ARI: the dialplan itself must know where we are.
+        self._trial.cli(f"dialplan set global OFFHOOK_AUDIOSOCKET 127.0.0.1:{self.audiosocket_port}")
 
     async def stop(self) -> None:
         for program in (getattr(self, "engine", None), getattr(self, "local", None)):
@@ -166,10 +185,10 @@ class Programs:
             )
         return Program(package, process, path)
 
-    async def _until_ready(self, program: Program, port: int) -> None:
+    async def _until_ready(self, program: Program, port: int, page: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and program.process.poll() is None:
-            if await asyncio.to_thread(_is_ready, port):
+            if await asyncio.to_thread(_is_ready, port, page):
                 return
             await asyncio.sleep(0.05)
         last_words = "\n".join(program.log_text().splitlines()[-10:])
@@ -199,10 +218,10 @@ def free_port() -> int:
         return port
 
 
-def _is_ready(port: int) -> bool:
+def _is_ready(port: int, page: str) -> bool:
     with (
         suppress(urllib.error.URLError, OSError),
-        _here.open(f"http://127.0.0.1:{port}/ready", timeout=1) as reply,
+        _here.open(f"http://127.0.0.1:{port}{page}", timeout=1) as reply,
     ):
         return bool(reply.status == 200)
     return False

@@ -1,5 +1,7 @@
 """A live look at RTP on loopback, with the kernel's time for each packet, kept as a pcap file as well.
 
+What travels as G.722 is shown as G.711 (µ-law) of its lower half, so that everything below works on either.
+
 async with RtpCapture(trial.rtp_ports, directory / "call.pcap") as wire:
     heard = wire.to(phone.rtp_ports)              # Stream: what Asterisk sends to that phone
     spoken = wire.sent_from(phone.rtp_ports)      # Stream: what that phone sends
@@ -18,12 +20,15 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import dpkt
 
+from ai_engine.audio.g711 import pcm_to_ulaw
+from scripts.trial.g722 import LowerBand
 from scripts.trial.measure import MARKER_HZ, PCMU, RATE, RtpPacket, is_tone, is_voice
 from scripts.trial.rootfs import TrialError, as_root
 
@@ -35,6 +40,9 @@ TONE_PACKETS = 10
 
 CAPTURE_DELAY = 0.05
 """Seconds a packet may take from the kernel to us; silence is believed only after that."""
+
+G722 = 9
+"""RTP payload type."""
 
 _FILE_HEADER_BYTES = 24
 _RECORD_HEADER = struct.Struct("<IIII")
@@ -51,6 +59,7 @@ class RtpCapture:
         """Everything seen so far, both ways, all calls."""
         self.dropped = 0
         """Known after stop()."""
+        self._wideband: dict[tuple[int, int], LowerBand] = {}
         self._news = asyncio.Event()
         self._ended = False
         self._process: asyncio.subprocess.Process | None = None
@@ -125,8 +134,15 @@ class RtpCapture:
         frame = await pipe.readexactly(length)
         file.write(header + frame)
         if packet := parse_frame(frame, seconds + microseconds / 1e6):
-            self.packets.append(packet)
+            self.packets.append(self._narrowed(packet))
             self._announce()
+
+    def _narrowed(self, packet: RtpPacket) -> RtpPacket:
+        if packet.payload_type != G722:
+            return packet
+        decoder = self._wideband.setdefault((packet.src, packet.dst), LowerBand())
+        ulaw = pcm_to_ulaw(decoder.decode(packet.payload).tobytes())
+        return replace(packet, payload_type=PCMU, payload=ulaw)
 
     def _announce(self) -> None:
         news, self._news = self._news, asyncio.Event()

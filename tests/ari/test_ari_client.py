@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from urllib.parse import quote
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from ai_engine.ari.declarations import declarations
 from ai_engine.ari.transport import AriSettings, AriTransport
 from ai_engine.errors import AsteriskError
 from ai_engine.protocol.ari import Bridge, Channel
+from ai_engine.session.ports import Leg
 from tests.fakes.fake_asterisk import VERSION, FakeAsterisk, Recorded
 
 
@@ -125,8 +128,11 @@ async def test_truth_values_are_sent_as_asterisk_writes_them(asterisk: FakeAster
     await transport.close()
 
 
-async def test_a_media_leg_is_an_audiosocket_client(asterisk: FakeAsterisk, ari: Ari) -> None:
-    await ari.external_media("leg", "127.0.0.1:8090", "slin", "0-1-2-3")
+LEG = Leg(UUID(int=7), "slin16", "127.0.0.1:8090", "audiosocket", "tcp", data=str(UUID(int=7)))
+
+
+async def test_a_media_leg_is_asked_for_as_it_describes_itself(asterisk: FakeAsterisk, ari: Ari) -> None:
+    assert await ari.external_media("leg", LEG) == {}
     assert asterisk.requests[-1].query == {
         "app": asterisk.app,
         "channelId": "leg",
@@ -134,9 +140,79 @@ async def test_a_media_leg_is_an_audiosocket_client(asterisk: FakeAsterisk, ari:
         "encapsulation": "audiosocket",
         "transport": "tcp",
         "connection_type": "client",
-        "format": "slin",
-        "data": "0-1-2-3",
+        "format": "slin16",
+        "data": str(UUID(int=7)),
     }
+
+
+async def test_the_variables_of_a_media_leg_are_answered(asterisk: FakeAsterisk, ari: Ari) -> None:
+    socket = replace(
+        LEG,
+        external_host="INCOMING",
+        encapsulation="none",
+        transport="websocket",
+        connection_type="server",
+        data="",
+        transport_data="f(json)",
+    )
+    assert await ari.external_media("a", socket) == {"MEDIA_WEBSOCKET_CONNECTION_ID": "ws-a"}
+    query = asterisk.requests[-1].query
+    assert (query["connection_type"], query["transport_data"]) == ("server", "f(json)")
+    assert "data" not in query
+    rtp = replace(LEG, encapsulation="rtp", transport="udp", data="")
+    assert await ari.external_media("b", rtp) == {
+        "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
+        "UNICASTRTP_LOCAL_PORT": "10000",
+    }
+    assert "transport_data" not in asterisk.requests[-1].query
+
+
+@pytest.mark.parametrize("variables", [b"7", b"[]", b'{"A": 1}', b"null"])
+async def test_variables_that_are_none_are_an_error(asterisk: FakeAsterisk, ari: Ari, variables: bytes) -> None:
+    asterisk.refuse("POST", "externalMedia", 200, b'{"id": "leg", "channelvars": ' + variables + b"}")
+    with pytest.raises(AsteriskError, match="not what ARI describes"):
+        await ari.external_media("leg", LEG)
+
+
+async def test_an_asterisk_that_tells_no_variables_of_a_leg_has_none(asterisk: FakeAsterisk, ari: Ari) -> None:
+    asterisk.refuse("POST", "externalMedia", 200, b'{"id": "leg"}')
+    assert await ari.external_media("leg", LEG) == {}
+
+
+@pytest.mark.parametrize(("whispering", "whisper"), [(True, "out"), (False, "none")])
+async def test_a_snoop_hears_and_may_whisper(asterisk: FakeAsterisk, ari: Ari, whispering: bool, whisper: str) -> None:
+    asterisk.enter("c")
+    await ari.snoop("c", "s", whispering=whispering)
+    assert asterisk.requests[-1].path == "/ari/channels/c/snoop/s"
+    assert asterisk.requests[-1].query == {"spy": "in", "whisper": whisper, "app": asterisk.app}
+
+
+async def test_playbacks_are_begun_paused_and_ended(asterisk: FakeAsterisk, ari: Ari) -> None:
+    asterisk.enter("c")
+    await ari.play("c", "p 1", "sound:/tmp/a+b c")
+    assert asterisk.playbacks["p 1"].media == "sound:/tmp/a+b c"
+    await ari.control_playback("p 1", "pause")
+    assert asterisk.playbacks["p 1"].paused
+    assert await ari.is_playing("p 1")
+    await ari.stop_playback("p 1")
+    assert not await ari.is_playing("p 1")
+    with pytest.raises(AsteriskError) as caught:
+        await ari.stop_playback("p 1")
+    assert caught.value.status == 404
+
+
+async def test_a_variable_set_at_once_arrives_as_it_is(asterisk: FakeAsterisk, ari: Ari) -> None:
+    asterisk.enter("c")
+    await ari.set_variable_at_once("c", "TIMEOUT(absolute)", "15")
+    await ari.set_variable_at_once("c", "STATE", "a=(b), c+d & 50% #ü")
+    assert asterisk.channels["c"].variables == {"TIMEOUT(absolute)": "15", "STATE": "a=(b), c+d & 50% #ü"}
+
+
+async def test_only_running_modules_count(asterisk: FakeAsterisk, ari: Ari) -> None:
+    asterisk.refuse(
+        "GET", "/modules", 200, b'[{"name": "a.so", "status": "Running"}, {"name": "b.so", "status": "Not Running"}]'
+    )
+    assert await ari.running_modules() == {"a.so"}
 
 
 async def test_resources_are_read(asterisk: FakeAsterisk, ari: Ari) -> None:
@@ -149,8 +225,7 @@ async def test_resources_are_read(asterisk: FakeAsterisk, ari: Ari) -> None:
     assert await ari.bridges() == [Bridge("b", asterisk.app)]
     assert await ari.application_channels() == {"c"}
     assert asterisk.bridges["b"].channels == ["c"]
-    assert await ari.module_running("chan_audiosocket.so")
-    assert not await ari.module_running("chan_carrier_pigeon.so")
+    assert await ari.running_modules() == asterisk.modules
     await ari.continue_in_dialplan("c", "offhook", "human")
     assert asterisk.requests[-1].query == {"context": "offhook", "extension": "human", "priority": "1"}
     await ari.hang_up("c")

@@ -11,15 +11,18 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from ai_engine.ari.call_control import BRIDGE_PREFIX, MEDIA_PREFIX, AriCallControl
+from ai_engine.ari.call_control import AriCallControl
+from ai_engine.ari.media_leg import BRIDGE_PREFIX, MEDIA_PREFIX, SNOOP_PREFIX
 from ai_engine.ari.stasis import ApplicationTaken, AriApp, retry_seconds
 from ai_engine.ari.transport import AriSettings
-from ai_engine.audio.format import SLIN8
-from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
+from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, PlaybackEnded, TakenBack
+from ai_engine.protocol.abilities import Abilities
+from ai_engine.session.ports import Leg, Topology
 from tests.fakes.fake_asterisk import VERSION, FakeAsterisk, FakeBridge, FakeChannel
 
 UUID_1 = UUID("00000000-0000-4000-8000-000000000001")
 LEG = f"{MEDIA_PREFIX}{UUID_1}"
+SNOOP = f"{SNOOP_PREFIX}{UUID_1}"
 BRIDGE = f"{BRIDGE_PREFIX}{UUID_1}"
 
 
@@ -50,6 +53,11 @@ class Engine:
     async def end(self) -> None:
         await self.app.close()
         await self.running
+
+
+async def attach(control: AriCallControl, uuid: UUID = UUID_1, topology: Topology = Topology.BRIDGED) -> None:
+    await control.create_leg(Leg(uuid, "slin", "127.0.0.1:8090", "audiosocket", "tcp", data=str(uuid)))
+    await control.join(topology)
 
 
 async def events_of(control: AriCallControl) -> list[CallEvent]:
@@ -121,7 +129,7 @@ async def test_it_is_back_within_a_second_of_an_abort(asterisk: FakeAsterisk, en
 async def test_it_is_back_after_a_restart_of_asterisk(asterisk: FakeAsterisk, engine: Engine) -> None:
     asterisk.enter("caller")
     control = await engine.call()
-    await control.attach_media(UUID_1, "127.0.0.1:8090", SLIN8)
+    await attach(control)
     await asterisk.restart()
     assert await events_of(control) == [CallerHungUp(0)]
     await control.close()
@@ -252,7 +260,8 @@ async def test_finished_calls_leave_no_listener(asterisk: FakeAsterisk, engine: 
         asterisk.enter(f"c{number}")
         control = await engine.call()
         if number % 50 == 0:
-            await control.attach_media(UUID(int=number), "127.0.0.1:8090", SLIN8)
+            await attach(control, UUID(int=number), list(Topology)[number // 50 % 3])
+            await control.play(f"p{number}", "sound:x")
         asterisk.hang_up(f"c{number}")
         await events_of(control)
         await control.close()
@@ -284,9 +293,10 @@ async def test_a_call_that_cannot_be_taken_up_costs_nobody_else(asterisk: FakeAs
     await running
 
 
-async def test_a_leg_nobody_waits_for_is_hung_up(asterisk: FakeAsterisk, engine: Engine) -> None:
-    asterisk.enter(LEG)
-    await asterisk.wait_until(lambda: LEG not in asterisk.channels)
+@pytest.mark.parametrize("ours", [LEG, SNOOP])
+async def test_a_channel_of_ours_nobody_waits_for_is_hung_up(asterisk: FakeAsterisk, engine: Engine, ours: str) -> None:
+    asterisk.enter(ours)
+    await asterisk.wait_until(lambda: ours not in asterisk.channels)
     assert engine.calls.empty()
 
 
@@ -323,6 +333,7 @@ async def test_a_fresh_caller_is_no_orphan_and_is_offered_once(asterisk: FakeAst
 
 async def test_leftovers_of_dead_calls_are_deleted_and_nothing_else(asterisk: FakeAsterisk) -> None:
     asterisk.enter(LEG, told=False)
+    asterisk.enter(SNOOP, told=False)
     asterisk.enter("waiting", told=False)
     asterisk.bridges[BRIDGE] = FakeBridge(BRIDGE, asterisk.app, [LEG, "waiting"])
     asterisk.bridges["theirs"] = FakeBridge("theirs", asterisk.app)
@@ -335,10 +346,22 @@ async def test_leftovers_of_dead_calls_are_deleted_and_nothing_else(asterisk: Fa
     await engine.end()
 
 
+@pytest.mark.parametrize("leftover", [LEG, SNOOP])
+async def test_a_leftover_that_will_not_go_is_no_orphan(asterisk: FakeAsterisk, leftover: str) -> None:
+    asterisk.enter(leftover, told=False)
+    asterisk.enter("waiting", told=False)
+    asterisk.refuse("DELETE", "/channels/", 500)
+    engine = Engine(asterisk)
+    assert (await engine.call()).channel_id == "waiting"
+    assert engine.calls.empty()
+    assert engine.app.orphans == 1
+    await engine.end()
+
+
 async def test_calls_survive_a_lost_connection(asterisk: FakeAsterisk, engine: Engine) -> None:
     asterisk.enter("caller")
     control = await engine.call()
-    await control.attach_media(UUID_1, "127.0.0.1:8090", SLIN8)
+    await attach(control)
     asterisk.abort()
     await asterisk.wait_until(lambda: asterisk.listeners == 1)
     await asterisk.wait_until(lambda: asterisk.paths("GET").count("/ari/bridges") == 2)
@@ -361,11 +384,54 @@ async def test_who_left_during_the_outage_is_found_out(
 async def test_a_leg_lost_during_the_outage_is_media_lost(asterisk: FakeAsterisk, engine: Engine) -> None:
     asterisk.enter("caller")
     control = await engine.call()
-    await control.attach_media(UUID_1, "127.0.0.1:8090", SLIN8)
+    await attach(control)
     asterisk.abort()
     asterisk.hang_up(LEG, told=False)
     async with asyncio.timeout(3):
         assert isinstance(await anext(control.events()), MediaLost)
+
+
+@pytest.mark.parametrize("lost", [[LEG], [SNOOP], [LEG, SNOOP]])
+async def test_a_snoop_or_leg_lost_during_the_outage_is_media_lost_once(
+    asterisk: FakeAsterisk, engine: Engine, lost: list[str]
+) -> None:
+    asterisk.enter("caller")
+    control = await engine.call()
+    await attach(control, topology=Topology.LISTENING)
+    asterisk.abort()
+    for channel_id in lost:
+        asterisk.hang_up(channel_id, told=False)
+    await asterisk.wait_until(lambda: asterisk.paths("GET").count("/ari/bridges") == 2)
+    asterisk.press("caller", "1")
+    events = control.events()
+    async with asyncio.timeout(3):
+        assert isinstance(await anext(events), MediaLost)
+        assert await anext(events) == DigitReceived("1")
+
+
+async def test_who_hung_up_during_the_outage_lost_no_media(asterisk: FakeAsterisk, engine: Engine) -> None:
+    asterisk.enter("caller")
+    control = await engine.call()
+    await attach(control, topology=Topology.WHISPERED)
+    asterisk.abort()
+    asterisk.hang_up("caller", told=False)
+    assert await events_of(control) == [CallerHungUp(0)]
+
+
+async def test_a_file_that_ended_during_the_outage_is_told(asterisk: FakeAsterisk, engine: Engine) -> None:
+    asterisk.enter("caller")
+    control = await engine.call()
+    await control.play("over", "sound:a")
+    await control.play("next", "sound:b")
+    asterisk.abort()
+    asterisk.end_playback("over", told=False)
+    events = control.events()
+    async with asyncio.timeout(3):
+        assert await anext(events) == PlaybackEnded("over")
+    await asterisk.wait_until(lambda: asterisk.listeners == 1)
+    asterisk.end_playback("next")
+    async with asyncio.timeout(3):
+        assert await anext(events) == PlaybackEnded("next")
 
 
 async def test_a_comparison_that_fails_is_made_again(asterisk: FakeAsterisk) -> None:
@@ -377,10 +443,49 @@ async def test_a_comparison_that_fails_is_made_again(asterisk: FakeAsterisk) -> 
     await engine.end()
 
 
-async def test_a_missing_media_module_is_reported(asterisk: FakeAsterisk) -> None:
+# -- what this Asterisk can do -------------------------------------------------------------------------------
+
+
+async def test_abilities_are_known_before_the_first_call(asterisk: FakeAsterisk) -> None:
+    asterisk.enter("waiting", told=False)
+    seen: asyncio.Queue[Abilities] = asyncio.Queue()
+    app = AriApp(
+        AriSettings(asterisk.url, asterisk.username, asterisk.password), lambda _: seen.put_nowait(app.abilities)
+    )
+    assert app.abilities == Abilities()
+    with capture_logs() as logs:
+        running = asyncio.create_task(app.run())
+        async with asyncio.timeout(3):
+            assert await seen.get() == Abilities(True, True, True, True, True)
+        await app.close()
+        await running
+    assert not [entry for entry in logs if "ways for sound" in entry["event"]]
+
+
+async def test_abilities_are_asked_anew_with_every_connection(asterisk: FakeAsterisk) -> None:
+    asterisk.version = "20.7.0"
+    with capture_logs() as logs:
+        engine = Engine(asterisk)
+        await asterisk.wait_until(lambda: asterisk.listeners == 1)
+        asterisk.enter("first")
+        await engine.call()
+        assert engine.app.abilities.transports() == ("audiosocket", "legacy")
+        asterisk.version = VERSION
+        asterisk.modules.remove("chan_rtp.so")
+        asterisk.abort()
+        await asterisk.wait_until(lambda: asterisk.paths("GET").count("/ari/bridges") == 2)
+        assert engine.app.abilities.transports() == ("websocket", "audiosocket")
+        await engine.end()
+    said = [entry for entry in logs if entry["event"] == "Asterisk lacks some ways for sound"]
+    assert [len(entry["lacks"]) for entry in said] == [2, 1]
+
+
+async def test_an_asterisk_without_any_way_for_sound_is_an_error(asterisk: FakeAsterisk) -> None:
     asterisk.modules.clear()
     with capture_logs() as logs:
         engine = Engine(asterisk)
         await asterisk.wait_until(lambda: "/ari/bridges" in asterisk.paths("GET"))
         await engine.end()
-    assert any("chan_audiosocket.so" in entry["event"] for entry in logs if entry["log_level"] == "error")
+    errors = [entry for entry in logs if entry["log_level"] == "error"]
+    assert len(errors) == 1
+    assert any("chan_audiosocket.so" in lack for lack in errors[0]["lacks"])

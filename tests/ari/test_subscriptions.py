@@ -30,3 +30,14 @@ def test_a_listener_may_drop_itself_while_it_is_told() -> None:
     subscriptions.add("1", lambda event: subscriptions.drop(event.channel_id))
     assert subscriptions.deliver(StasisEnd("1"))
     assert not subscriptions.deliver(StasisEnd("1"))
+
+
+def test_awaited_playbacks_are_known_until_dropped() -> None:
+    subscriptions = Subscriptions()
+    subscriptions.add_playback("p", "1")
+    known = subscriptions.playbacks()
+    subscriptions.drop_playback("p")
+    subscriptions.drop_playback("p")
+    assert known == {"p": "1"}
+    assert subscriptions.playbacks() == {}
+    assert len(subscriptions) == 0

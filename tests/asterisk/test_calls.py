@@ -1,15 +1,16 @@
 """Whole calls: a real phone, a real Asterisk, both programs as processes."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import time
-import uuid
 import wave
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,12 @@ async def test_a_caller_who_hangs_up_leaves_nothing_behind(
     await until(lambda: programs.health()["calls"].get("caller_hung_up") == 1)
     log = programs.engine.log_text()
     call_id = programs.calls()[-1].name.partition("-")[2]
-    for line in ("AudioSocket connection accepted", "bound to channel", "provider session started"):
-        assert any(line in entry and call_id in entry for entry in log.splitlines()), line
+    entries = [json.loads(line) for line in log.splitlines()]
+    [bound] = [entry for entry in entries if entry["event"] == "bound to channel" and entry["call_id"] == call_id]
+    assert any(
+        entry["event"] == "AudioSocket connection accepted" and entry["uuid"] == bound["uuid"] for entry in entries
+    )
+    assert any(entry["event"] == "provider session started" and entry["call_id"] == call_id for entry in entries)
     assert f"AudioSocket server listening 127.0.0.1:{programs.audiosocket_port}" in log
 
 
@@ -197,7 +202,7 @@ async def test_a_frozen_engine_loses_no_caller(programs: Programs, phone: Baresi
     programs.engine.kill()
 
 
-async def test_a_caller_whose_media_leg_is_lost_reaches_a_human(
+async def test_a_caller_whose_media_leg_is_lost_hears_the_agent_go_on(
     programs: Programs, phone: BaresipPhone, rtp: RtpCapture, asterisk: Trial
 ) -> None:
     await call(phone)
@@ -205,10 +210,15 @@ async def test_a_caller_whose_media_leg_is_lost_reaches_a_human(
     await agent.wait_voice()
     ids = [line.split("!")[-1] for line in asterisk.cli("core show channels concise").splitlines()]
     (leg,) = [channel_id for channel_id in ids if channel_id.startswith("offhook-media-")]
-    lost = time.time()
     asterisk.ari("DELETE", f"/channels/{leg}")
-    assert await agent.wait_tone(timeout=5) - lost < 2.0
-    await until(lambda: programs.health()["calls"].get("rescued") == 1)
+    await until(lambda: len(programs.health()["calls"]["attached"]) == 2)
+    ended = await agent.wait_quiet(timeout=20)
+    words = "what are your opening hours"
+    await phone.say(synthesize(words, "rms"))
+    await agent.wait_voice(after=ended, timeout=10)
+    await phone.hang_up()
+    await until(lambda: programs.health()["calls"].get("caller_hung_up") == 1)
+    assert programs.health()["calls"]["fell_back"] == {"audiosocket/stream": 1}
 
 
 async def test_callers_of_a_killed_engine_are_taken_up_by_the_next(
@@ -285,8 +295,9 @@ def _ask(port: int, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
         peer.sendall(data)
         received = b""
-        while piece := peer.recv(4096):
-            received += piece
+        with suppress(ConnectionResetError):  # who is shut out is reset, so that a dialplan knows of the failure
+            while piece := peer.recv(4096):
+                received += piece
     frame = b"\x10\x01\x40" + bytes(320)
     assert received.replace(frame, b"") in (b"", b"\x00\x00\x00")
 
@@ -295,11 +306,10 @@ async def test_strangers_at_the_audiosocket_door_are_shut_out_and_counted(
     programs: Programs, phone: BaresipPhone, rtp: RtpCapture
 ) -> None:
     await call(phone)
-    unknown = b"\x01\x00\x10" + uuid.uuid4().bytes
-    for data in (unknown, b"", b"GET / HTTP/1.1\r\n\r\n"):
+    for data in (b"", b"GET / HTTP/1.1\r\n\r\n"):
         await asyncio.to_thread(_ask, programs.audiosocket_port, data)
     door = programs.health()["audiosocket"]
-    assert (door["refused_unknown_uuid"], door["handshake_timeouts"], door["protocol_errors"]) == (1, 1, 1)
+    assert (door["handshake_timeouts"], door["protocol_errors"]) == (1, 1)
     # The call in progress has noticed nothing.
     since = time.time()
     await until(lambda: time.time() > since + 0.5)
@@ -324,7 +334,7 @@ async def test_fifty_calls_leave_no_channel_bridge_task_descriptor_or_file(aster
     await until(lambda: _open_files(programs.engine.pid) <= files)
     await until(lambda: _open_files(programs.local.pid) <= local_files)
     assert programs.health()["media_clock"]["seats"] == 0
-    assert list((programs.directory / "media").iterdir()) == []
+    assert [path.suffix for path in (programs.directory / "media").iterdir()] == [".lock"]
 
 
 async def _local_calls(asterisk: Trial, programs: Programs, count: int) -> None:

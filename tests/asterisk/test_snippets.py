@@ -93,6 +93,23 @@ async def test_plain_dialplan_with_an_engine_that_does_nothing(
 
 
 @pytest.mark.phone
+async def test_dialplan_without_ari_and_without_an_engine(
+    start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
+) -> None:
+    # With an engine: test_dialplan_real. Nobody listens on port 9 (discard).
+    snippet = _snippet("extensions-audiosocket.conf")
+    nobody = snippet.replace("= PJSIP/reception", "= Local/human@trial").replace("127.0.0.1:8090", "127.0.0.1:9")
+    assert {"OFFHOOK_HUMAN = Local/human@trial", "OFFHOOK_AUDIOSOCKET = 127.0.0.1:9"} <= set(nobody.splitlines())
+    door = "[door]\nexten => 300,1,Goto(offhook-audiosocket,reception,1)"
+    trial = _start(start_asterisk, "no-ari", "door", nobody, door)
+    listed = trial.cli("dialplan show offhook-audiosocket")
+    for extension in ("reception", "survey", "wideband", "T", "human"):
+        assert f"'{extension}' =>" in listed
+    assert await _seconds_to_human(trial, "300", make_phone, tmp_path) < 1
+    assert "Offhook left the call: FAILED" in _log(trial)
+
+
+@pytest.mark.phone
 async def test_freepbx_dialplan(start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path) -> None:
     freepbx = "[from-internal]\ninclude => from-internal-custom\nexten => 600,1,Goto(trial,human,1)\n"
     trial = _start(start_asterisk, "freepbx", "from-internal", _snippet("extensions_custom.conf"), freepbx)

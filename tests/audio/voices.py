@@ -50,6 +50,42 @@ def tone(rate: int, seconds: float, hertz: float, amplitude: float = 8000.0) -> 
     return wave_
 
 
+def cough(rate: int, seconds: float, rms: float = ACTIVE_RMS, seed: int = 1) -> Sound:
+    """A burst of dull noise that dies away."""
+    count = int(rate * seconds)
+    burst: Sound = np.convolve(np.random.default_rng(seed).standard_normal(count), [1, 0.8, 0.5, 0.2], "same")
+    at = np.arange(count) / rate
+    burst *= np.minimum(1, np.minimum(at / 0.01, (seconds - at) / 0.04))
+    burst *= rms / burst.std()
+    return burst
+
+
+MONOLOGUE = (
+    "good morning and welcome to the practice of doctor miller. our opening hours are monday to friday from eight to "
+    "twelve and from two to six. if you would like to make an appointment, please tell me the day that suits you best, "
+    "and i will look what is free. you can also ask me for the address, or for directions, or how to reach us by bus."
+)
+
+
+def monologue(rate: int, seconds: float, voice: str = "rms") -> Sound:
+    """An agent that goes on and on."""
+    said = speech(MONOLOGUE, rate, voice)
+    count = int(rate * seconds)
+    return np.tile(said, count // len(said) + 1)[:count]
+
+
+def echo_path(rate: int, loss_db: float, delay_ms: float, reverb_ms: float, like: Sound) -> Sound:
+    """The impulse response of a line and a room, of which ``like`` comes back ``loss_db`` quieter."""
+    count = int(rate * reverb_ms * 2 / 1000) + 1
+    decay = 10 ** (-3 * np.arange(count) / count)
+    response: Sound = np.random.default_rng(2).standard_normal(count) * decay
+    response[0] = 3.0
+    response = np.concatenate((np.zeros(int(rate * delay_ms / 1000)), response))
+    returned = np.convolve(like, response)[: len(like)]
+    response *= np.sqrt(np.mean(like**2) / np.mean(returned**2)) / 10 ** (loss_db / 20)
+    return response
+
+
 def place(background: Sound, sound: Sound, at: int) -> Sound:
     """``background`` with ``sound`` added from sample ``at`` on."""
     mixed = background.copy()

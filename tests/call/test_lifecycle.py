@@ -10,12 +10,15 @@ from ai_engine.call.events import (
     AgentLost,
     AgentStarted,
     CallerHungUp,
+    CallerMeant,
     CallerSpoke,
     CallEvent,
     EngineStopping,
     HangupAsked,
     MediaAttached,
+    MediaExhausted,
     MediaLost,
+    PlayoutFailed,
     PlayoutIdle,
     TakenBack,
     TimeRanOut,
@@ -80,8 +83,18 @@ def test_a_lost_agent_means_a_prompt_and_then_a_human(start: tuple[CallEvent, ..
 
 
 def test_a_call_whose_sound_never_came_up_goes_to_a_human() -> None:
-    phase, actions = after(MediaLost("refused"))
+    phase, actions = after(MediaExhausted("refused"))
     assert (phase, actions) == (Phase.ENDED, [do.TransferToHuman(), do.EndCall(EndReason.RESCUED)])
+
+
+@pytest.mark.parametrize("loss", [MediaLost("reset"), PlayoutFailed("disk full")])
+def test_a_call_that_loses_its_sound_goes_on_while_another_way_is_sought(loss: CallEvent) -> None:
+    phase, actions = after(ATTACHED, STARTED, loss)
+    assert (phase, actions[-1]) == (Phase.TALKING, do.Reattach())
+
+
+def test_a_caller_who_meant_to_interrupt_the_goodbye_is_listened_to() -> None:
+    assert after(ATTACHED, STARTED, HangupAsked(), CallerMeant())[0] is Phase.TALKING
 
 
 @given(st.lists(st.sampled_from(EVENTS)))

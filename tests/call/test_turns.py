@@ -7,9 +7,19 @@ from hypothesis import strategies as st
 from ai_engine.call import actions as do
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerHeld,
+    CallerHummed,
+    CallerMeant,
+    CallerMuttered,
     CallerPaused,
     CallerSpoke,
+    CallerStirred,
+    CallerUnheld,
+    DoubtElapsed,
+    FalseAlarm,
     PlayoutDrained,
+    PlayoutResumed,
+    ReplyBegan,
     ReplyId,
     SilenceElapsed,
     TakenBack,
@@ -17,7 +27,26 @@ from ai_engine.call.events import (
 from ai_engine.call.turns import TRANSITIONS, Floor, Turns
 
 REPLY = ReplyId(1)
-EVENTS = [CallerSpoke(), CallerPaused(), AgentSpoke(REPLY), PlayoutDrained(REPLY), SilenceElapsed(), TakenBack()]
+EVENTS = [
+    CallerSpoke(),
+    CallerPaused(),
+    CallerStirred(),
+    FalseAlarm(),
+    CallerMuttered(),
+    CallerMeant(),
+    CallerHummed(),
+    DoubtElapsed(),
+    CallerHeld(),
+    CallerUnheld(),
+    AgentSpoke(REPLY),
+    ReplyBegan(REPLY),
+    PlayoutDrained(REPLY),
+    PlayoutResumed(REPLY),
+    SilenceElapsed(),
+    TakenBack(),
+]
+HOLDING = (Floor.CONTESTED, Floor.WEIGHED, Floor.AWAY)
+"""Floors on which the agent's voice waits."""
 
 
 def at(floor: Floor) -> Turns:
@@ -39,6 +68,27 @@ def at(floor: Floor) -> Turns:
         (Floor.AGENT_PENDING, PlayoutDrained(REPLY), Floor.NOBODY, (do.StartSilenceTimer(),)),
         (Floor.AGENT, CallerSpoke(), Floor.CALLER, (do.StopPlayout(), do.Listen())),
         (Floor.AGENT, PlayoutDrained(REPLY), Floor.NOBODY, (do.StartSilenceTimer(),)),
+        # Pause, then decide.
+        (Floor.AGENT, CallerStirred(), Floor.CONTESTED, (do.HoldPlayout(), do.Listen())),
+        (Floor.CONTESTED, CallerSpoke(), Floor.CALLER, (do.StopPlayout(),)),
+        (Floor.CONTESTED, FalseAlarm(), Floor.AGENT, (do.Dismiss(), do.ResumePlayout())),
+        (Floor.CONTESTED, CallerMuttered(), Floor.WEIGHED, (do.AskWhatItWas(),)),
+        (Floor.CONTESTED, ReplyBegan(REPLY), Floor.AGENT_PENDING, (do.StopPlayout(),)),
+        (Floor.WEIGHED, CallerStirred(), Floor.CONTESTED, (do.Listen(),)),
+        (Floor.WEIGHED, CallerSpoke(), Floor.CALLER, (do.StopPlayout(), do.Listen())),
+        (Floor.WEIGHED, CallerMeant(), Floor.NOBODY, (do.StopPlayout(), do.StartSilenceTimer())),
+        (Floor.WEIGHED, CallerHummed(), Floor.AGENT, (do.ResumePlayout(),)),
+        (Floor.WEIGHED, DoubtElapsed(), Floor.AGENT, (do.ResumePlayout(),)),
+        (Floor.WEIGHED, ReplyBegan(REPLY), Floor.AGENT_PENDING, (do.StopPlayout(),)),
+        # Hold.
+        (Floor.NOBODY, CallerHeld(), Floor.AWAY, (do.StopSilenceTimer(), do.HoldPlayout())),
+        (Floor.AGENT_PENDING, CallerHeld(), Floor.AWAY, (do.StopSilenceTimer(), do.HoldPlayout())),
+        (Floor.AGENT, CallerHeld(), Floor.AWAY, (do.StopSilenceTimer(), do.HoldPlayout())),
+        (Floor.WEIGHED, CallerHeld(), Floor.AWAY, (do.StopSilenceTimer(), do.HoldPlayout())),
+        (Floor.CALLER, CallerHeld(), Floor.AWAY, (do.HoldPlayout(), do.AskAgent())),
+        (Floor.CONTESTED, CallerHeld(), Floor.AWAY, (do.Dismiss(), do.HoldPlayout())),
+        (Floor.AWAY, CallerUnheld(), Floor.NOBODY, (do.StartSilenceTimer(), do.ResumePlayout())),
+        (Floor.NOBODY, PlayoutResumed(REPLY), Floor.AGENT, (do.StopSilenceTimer(),)),
     ],
 )
 def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, ...]) -> None:
@@ -48,7 +98,7 @@ def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, .
 
 
 def test_every_row_is_tested_above() -> None:
-    assert len(TRANSITIONS) == 10
+    assert len(TRANSITIONS) == 29
 
 
 def test_an_event_without_a_row_changes_nothing() -> None:
@@ -60,10 +110,23 @@ def test_an_event_without_a_row_changes_nothing() -> None:
 @given(st.lists(st.sampled_from(EVENTS)))
 def test_a_caller_who_speaks_always_gets_the_floor(events: list[object]) -> None:
     turns = Turns()
-    for event in events:
+    for event in [*events, CallerUnheld()]:
         turns.handle(event)  # type: ignore[arg-type]
     turns.handle(CallerSpoke())
     assert turns.floor is Floor.CALLER
+
+
+@given(st.lists(st.sampled_from(EVENTS)))
+def test_the_voice_waits_on_the_floors_that_hold_it_and_on_no_other(events: list[object]) -> None:
+    turns, held = Turns(), False
+    for event in events:
+        for action in turns.handle(event):  # type: ignore[arg-type]
+            match action:
+                case do.HoldPlayout():
+                    held = True
+                case do.ResumePlayout() | do.StopPlayout():
+                    held = False
+        assert held == (turns.floor in HOLDING)
 
 
 @given(st.lists(st.sampled_from(EVENTS)))
@@ -73,5 +136,5 @@ def test_the_agent_is_asked_once_per_turn_of_the_caller(events: list[object]) ->
     for event in events:
         actions = turns.handle(event)  # type: ignore[arg-type]
         listened += actions.count(do.Listen())
-        asked += actions.count(do.AskAgent())
+        asked += actions.count(do.AskAgent()) + actions.count(do.AskWhatItWas()) + actions.count(do.Dismiss())
     assert asked <= listened

@@ -56,7 +56,7 @@ def test_shipped_file_is_good() -> None:
     }
     assert set(agent) == {
         *("name", "language", "voice", "intents", "slots"),
-        *("fallback", "fallback_limit", "nudge"),
+        *("fallback", "fallback_limit", "nudge", "goodbye"),
     }
 
 
@@ -114,10 +114,16 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
-        ("audio_transport: legacy", "audio_transport: legacy (ARI snoop) comes with a later version; write audio"),
-        ("audio_transport: pigeon", "must be 'audiosocket' or 'legacy', not \"pigeon\""),
-        ("streaming: {chunk_duration_ms: 10}", "frames of 10 ms come with a later version; write 20"),
-        ("streaming: {sample_rate_hz: 24000}", "this version does not do 24000 Hz; write 8000 or 16000"),
+        ("audio_transport: pigeon", "must be 'audiosocket', 'websocket', 'legacy' or 'auto', not \"pigeon\""),
+        ("streaming: {chunk_duration_ms: 10}", "a frame of 10 ms on as it is, and phones expect 20; write 20"),
+        ("streaming: {sample_rate_hz: 24000}", "telephone calls have no 24000 Hz; write 8000, 16000 or auto"),
+        ("streaming: {jitter_buffer_max_ms: 20}", "streaming.jitter_buffer_max_ms: must not be less than jitter_buff"),
+        ("websocket: {ahead_ms: 20}", "websocket.ahead_ms: must be greater than or equal to 60, not 20"),
+        ("legacy: {host: 0.0.0.0}", "legacy.advertise: needed, since Asterisk cannot send to 0.0.0.0"),
+        ("legacy: {port_min: 40000}", "legacy.port_max: must be more than port_min, 40000"),
+        ("legacy: {allowed_peers: []}", "legacy.allowed_peers: an empty list lets nobody in"),
+        ("vad: {end_silence_ms: 200}", "end_silence_ms: must lie between end_silence_min_ms and end_silence_max_ms"),
+        ("barge_in: {confirm_ms: 100, min_ms: 200}", "barge_in.confirm_ms: must not be less than min_ms"),
         ("health: {port: -1}", "health.port: must be greater than or equal to 0, not -1"),
         ('health: {port: "15000"}', 'health.port: must be a valid integer, not "15000"'),
         ("health: {port: true}", "health.port: must be a valid integer"),
@@ -158,8 +164,7 @@ def test_bad_value(file: Path, addition: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("downstream_mode: stream\n", "", "downstream_mode: file, which an absent key means as well, comes with"),
-        ("mode: stream", "mode: file", "c.yaml:2: downstream_mode: file, which an absent key means as well"),
+        ("mode: stream", "mode: smoke", "c.yaml:2: downstream_mode: must be 'file' or 'stream', not \"smoke\""),
         ("default_agent: a\n", "", "default_agent: must be set"),
         ("default_agent: a", "default_agent: b", "c.yaml:1: default_agent: there is no agent 'b' below agents"),
         ("[goodbye]", "[goodbye, call 911]", "c.yaml:6: agents.a.intents.bye.phrases[1]: a phrase is plain words"),
@@ -237,9 +242,14 @@ def test_every_override(file: Path) -> None:
     assert (config.logging.level, config.logging.format) == ("debug", "json")
 
 
+def test_an_absent_downstream_mode_means_files(file: Path) -> None:
+    file.write_text(GOOD.replace("downstream_mode: stream\n", ""))
+    assert load(file, SECRETS).downstream_mode == "file"
+
+
 def test_override_that_is_bad_names_the_variable(file: Path) -> None:
-    assert problems(file, GOOD, DOWNSTREAM_MODE="file")[0].startswith(
-        "environment DOWNSTREAM_MODE: downstream_mode: file, which"
+    assert problems(file, GOOD, DOWNSTREAM_MODE="smoke")[0].startswith(
+        "environment DOWNSTREAM_MODE: downstream_mode: must be 'file' or 'stream'"
     )
     file.write_text(GOOD)
     Path(".env").write_text("\nHEALTH_PORT=x\n")

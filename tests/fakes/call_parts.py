@@ -7,8 +7,9 @@ from uuid import UUID
 
 from ai_engine.audio.format import SLIN8, AudioFormat
 from ai_engine.call.events import CallEvent, ReplyAudio, ReplyBegan, ReplyEnded, ReplyId, ReplyText
-from ai_engine.errors import CallGone, ProviderError
-from ai_engine.session.ports import Briefing, Expected, Line
+from ai_engine.errors import CallGone, MediaError, PeerError, ProviderError
+from ai_engine.session.media_path import Downstream, Way
+from ai_engine.session.ports import Briefing, Leg, Line, Topology
 
 VOICE = b"\x10\x27" * SLIN8.frame_samples
 """A loud frame at 8 kHz."""
@@ -28,6 +29,8 @@ class FakeControl:
         self.shown: dict[str, str] = {}
         self.kept_alive = 0
         self.fails: dict[str, Exception] = {}
+        self.playing: list[str] = []
+        """Ids of playbacks, the one that is heard first."""
         self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
 
     def tell(self, event: CallEvent) -> None:
@@ -43,8 +46,32 @@ class FakeControl:
     async def answer(self) -> None:
         await self._do("answer")
 
-    async def attach_media(self, uuid: UUID, address: str, format: AudioFormat) -> None:
-        await self._do("attach_media")
+    async def create_leg(self, leg: Leg) -> Mapping[str, str]:
+        await self._do(f"create_leg {leg.transport}")
+        return {}
+
+    async def join(self, topology: Topology) -> None:
+        await self._do(f"join {topology}")
+
+    async def drop_leg(self) -> None:
+        self.done.append("drop_leg")
+        await asyncio.sleep(0.002)
+
+    async def play(self, playback_id: str, uri: str) -> None:
+        await self._do(f"play {uri}")
+        self.playing.append(playback_id)
+
+    async def pause_playback(self, playback_id: str) -> None:
+        await self._do("pause")
+
+    async def resume_playback(self, playback_id: str) -> None:
+        await self._do("resume")
+
+    async def stop_playback(self, playback_id: str) -> None:
+        await self._do("stop")
+
+    async def send_digits(self, digits: str) -> None:
+        await self._do(f"send_digits {digits}")
 
     async def set_variables(self, values: Mapping[str, str]) -> None:
         self.shown |= values
@@ -76,9 +103,14 @@ class FakeMedia:
         self.line: Line | None = None
         self.sent: list[bytes | None] = []
         self.closed = False
+        self.flushed = 0
+        self.lag_ms = 0.0
 
     def attach(self, line: Line) -> None:
         self.line = line
+
+    def flush(self) -> None:
+        self.flushed += 1
 
     def close(self) -> None:
         self.closed = True
@@ -147,15 +179,19 @@ class ScriptedAgent:
     def caller_spoke(self) -> None:
         self.told.append("spoke")
 
-    def caller_paused(self) -> None:
-        self.told.append("paused")
-        self._answer()
+    def caller_paused(self, *, brief: bool = False) -> None:
+        self.told.append("paused briefly" if brief else "paused")
+        if not brief:
+            self._answer()
+
+    def caller_dismissed(self) -> None:
+        self.told.append("dismissed")
 
     def digit(self, digit: str) -> None:
         self.told.append(f"digit {digit}")
 
-    def nudge(self) -> None:
-        self.told.append("nudge")
+    def nudge(self, *, last: bool = False) -> None:
+        self.told.append("last nudge" if last else "nudge")
         self._answer()
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
@@ -209,12 +245,64 @@ class LoudnessScorer:
         return any(frame)
 
 
-def expected_media(media: FakeMedia | None) -> Expected:
-    """An invitation that ``media`` has already accepted; None: nobody will."""
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    if media is not None:
-        future.set_result(media)
-    return Expected(UUID(int=7), "127.0.0.1:8090", SLIN8, future)
+class FakeTransport:
+    """Implements ``Transport``: gives ``media`` one after the other; an error in their place is raised, None: nobody
+    connects."""
+
+    topology = Topology.BRIDGED
+
+    def __init__(self, *media: FakeMedia | Exception | None, name: str = "fake") -> None:
+        self.name = name
+        self.media = list(media)
+        self.withdrawn = 0
+
+    def invite(self, format: AudioFormat) -> "FakeInvitation":
+        return FakeInvitation(self, self.media.pop(0) if self.media else None)
+
+
+class FakeInvitation:
+    """Implements ``Invitation``."""
+
+    def __init__(self, transport: FakeTransport, media: FakeMedia | Exception | None) -> None:
+        self.leg = Leg(UUID(int=7), "slin", "127.0.0.1:8090", "audiosocket", transport.name)
+        self._transport = transport
+        self._media = media
+
+    async def connected(self, facts: Mapping[str, str]) -> FakeMedia:
+        if isinstance(self._media, Exception):
+            raise self._media
+        if self._media is None:
+            await asyncio.Event().wait()
+            raise PeerError("not reached")
+        return self._media
+
+    def withdraw(self) -> None:
+        self._transport.withdrawn += 1
+
+
+class FakeStore:
+    """Implements ``SoundStore``."""
+
+    def __init__(self) -> None:
+        self.sounds: dict[str, bytes] = {}
+        self.put_ms: list[float] = []
+        self.full = False
+
+    async def put(self, name: str, pcm: bytes, format: AudioFormat) -> str:
+        if self.full:
+            raise MediaError("no space left")
+        uri = f"sound:/sounds/{name}"
+        self.sounds[uri] = pcm
+        self.put_ms.append(format.ms(len(pcm)))
+        return uri
+
+    def remove(self, uri: str) -> None:
+        self.sounds.pop(uri, None)
+
+
+def stream_over(*transports: FakeTransport) -> list[Way]:
+    """Ways that speak frame by frame."""
+    return [Way(transport, Downstream.STREAM) for transport in transports]
 
 
 GONE = CallGone("hung up")

@@ -8,6 +8,7 @@ must happen at an exact moment::
         asterisk.enter("caller-1", "agent=reception")     # a caller reaches Stasis()
         asterisk.refuse("POST", "/answer", 405)           # the next answer request
         asterisk.deaf = True                              # the link is half open: pings stay unanswered
+        asterisk.end_playback("p", "failed")              # a file Asterisk could not play
         asterisk.abort()                                  # event sockets end without a goodbye
         await asterisk.restart()                          # the same port, every call lost
 """
@@ -83,6 +84,12 @@ class FakeChannel:
     state: str = "Ring"
     stasis: bool = True
     variables: dict[str, str] = field(default_factory=dict)
+    heard_by: list[str] = field(default_factory=list)
+    """Ids of the snoop channels on it."""
+    silence: bool = False
+    """Whether a silence generator runs."""
+    digits: str = ""
+    """Keys that were pressed towards it."""
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -112,6 +119,41 @@ class FakeBridge:
         return {"id": self.id, "name": self.name, "bridge_type": "mixing", "channels": self.channels}
 
 
+@dataclass(slots=True)
+class FakePlayback:
+    """What Asterisk knows of a playback; it lasts until a test ends it, or a request."""
+
+    id: str
+    channel_id: str
+    media: str
+    paused: bool = False
+    state: str = "playing"
+    """``queued`` for one that waits for another."""
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "media_uri": self.media,
+            "target_uri": f"channel:{self.channel_id}",
+            "language": "en",
+            "state": self.state,
+        }
+
+
+ALL_MODULES = frozenset(
+    {
+        "chan_audiosocket.so",
+        "chan_rtp.so",
+        "chan_websocket.so",
+        "format_sln.so",
+        "func_logic.so",
+        "res_stasis_playback.so",
+        "res_stasis_snoop.so",
+    }
+)
+"""What an Asterisk with every way for sound runs, as far as we ask."""
+
+
 class FakeAsterisk:
     """Serves ARI on a free port of 127.0.0.1; its public attributes may be changed at any time."""
 
@@ -121,12 +163,16 @@ class FakeAsterisk:
         self.app = app
         self.channels: dict[str, FakeChannel] = {}
         self.bridges: dict[str, FakeBridge] = {}
+        self.playbacks: dict[str, FakePlayback] = {}
         self.requests: list[Recorded] = []
         self.deaf = False
         """Read the event sockets, but answer no ping and send no event: the network between us is gone."""
-        self.modules = {"chan_audiosocket.so"}
+        self.version = VERSION
+        self.modules = set(ALL_MODULES)
         self.leg_arrives = True
         """Whether a media leg reaches the application; else it is destroyed with ``leg_cause``."""
+        self.snoop_arrives = True
+        """The same for a snoop channel."""
         self.leg_cause = 3
         self.before_answering: Callable[[Recorded], Awaitable[None]] | None = None
         """Awaited for each REST request before anything else is done with it."""
@@ -166,6 +212,7 @@ class FakeAsterisk:
         self.abort()
         self.channels.clear()
         self.bridges.clear()
+        self.playbacks.clear()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -197,10 +244,16 @@ class FakeAsterisk:
             self.send("StasisStart", channel, args=list(args))
 
     def hang_up(self, channel_id: str, cause: int = 16, *, told: bool = True) -> None:
-        """The far end hangs up."""
+        """The far end hangs up; what plays there fails, and who hears it goes first."""
         channel = self.channels.pop(channel_id)
         if told:
             self.send("ChannelHangupRequest", channel, cause=cause)
+        for playback in [each for each in self.playbacks.values() if each.channel_id == channel_id]:
+            self.end_playback(playback.id, "failed", told=told)
+        for snoop_id in channel.heard_by:
+            if snoop_id in self.channels:
+                self.hang_up(snoop_id, told=told)
+        if told:
             self._leave_stasis(channel)
             self.send("ChannelDestroyed", channel, cause=cause)
 
@@ -214,6 +267,24 @@ class FakeAsterisk:
     def press(self, channel_id: str, digit: str) -> None:
         """The caller presses a key."""
         self.send("ChannelDtmfReceived", self.channels[channel_id], digit=digit, duration_ms=100)
+
+    def hold(self, channel_id: str, *, on: bool = True) -> None:
+        """The caller puts us on hold, or comes back."""
+        self.send("ChannelHold" if on else "ChannelUnhold", self.channels[channel_id])
+
+    def end_playback(self, playback_id: str, state: str = "done", *, told: bool = True) -> None:
+        """A file is over; the next one on its channel begins."""
+        playback = self.playbacks.pop(playback_id)
+        playback.state = state
+        if told:
+            self._send_playback("PlaybackFinished", playback)
+        waiting = [each for each in self.playbacks.values() if each.channel_id == playback.channel_id]
+        if waiting and waiting[0].state == "queued":
+            waiting[0].state = "playing"
+            self._send_playback("PlaybackStarted", waiting[0])
+
+    def _send_playback(self, kind: str, playback: FakePlayback) -> None:
+        self.send_frame(json.dumps({"type": kind, "application": self.app, "playback": playback.describe()}))
 
     def send(self, kind: str, channel: FakeChannel, **fields: Any) -> None:
         """One event to every listener, at once."""
@@ -292,11 +363,9 @@ class FakeAsterisk:
     def _answer(self, method: str, path: list[str], query: dict[str, str]) -> web.Response:
         match method, path:
             case "GET", ["asterisk", "info"]:
-                return web.json_response({"system": {"version": VERSION}})
-            case "GET", ["asterisk", "modules", name]:
-                if name not in self.modules:
-                    return _refusal(404, "Module not found")
-                return web.json_response({"name": name, "status": "Running"})
+                return web.json_response({"system": {"version": self.version}})
+            case "GET", ["asterisk", "modules"]:
+                return web.json_response([{"name": name, "status": "Running"} for name in sorted(self.modules)])
             case "GET", ["applications", _]:
                 held = [channel.id for channel in self.channels.values() if channel.stasis]
                 return web.json_response({"name": self.app, "channel_ids": held, "bridge_ids": []})
@@ -310,6 +379,8 @@ class FakeAsterisk:
                 return self._channel(method, channel_id, rest, query)
             case _, ["bridges", bridge_id, *rest]:
                 return self._bridge(method, bridge_id, rest, query)
+            case _, ["playbacks", playback_id, *rest]:
+                return self._playback(method, playback_id, rest, query)
         return _refusal(404, "Resource not found")
 
     def _external_media(self, query: dict[str, str]) -> web.Response:
@@ -320,7 +391,10 @@ class FakeAsterisk:
             self.send("StasisStart", leg, args=[])
         else:
             self.send("ChannelDestroyed", leg, cause=self.leg_cause)
-        return web.json_response(leg.describe())
+        facts = {"MEDIA_WEBSOCKET_CONNECTION_ID": f"ws-{leg.id}"} if query["transport"] == "websocket" else {}
+        if query["encapsulation"] == "rtp":
+            facts = {"UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1", "UNICASTRTP_LOCAL_PORT": "10000"}
+        return web.json_response({**leg.describe(), "channelvars": facts})
 
     def _channel(self, method: str, channel_id: str, rest: list[str], query: dict[str, str]) -> web.Response:
         channel = self.channels.get(channel_id)
@@ -332,10 +406,15 @@ class FakeAsterisk:
             case "DELETE", []:
                 self.hang_up(channel_id)
                 return web.Response(status=204)
+            case "GET", ["variable"] if (setting := re.fullmatch(r"SET\((.*?)=(.*)\)", query["variable"])) is not None:
+                channel.variables[setting[1]] = setting[2]
+                return web.json_response({"value": setting[2]})
             case "GET", ["variable"] if query["variable"] in channel.variables:
                 return web.json_response({"value": channel.variables[query["variable"]]})
             case "GET", ["variable"]:
                 return _refusal(404, "Provided variable was not found")
+            case "POST", ["snoop", snoop_id]:
+                return self._snoop(channel, snoop_id, query)
         if not channel.stasis:
             return _refusal(409, "Channel not in Stasis application")
         match method, rest:
@@ -345,6 +424,47 @@ class FakeAsterisk:
                 self.take_back(channel_id)
             case "POST", ["variable"]:
                 channel.variables[query["variable"]] = query["value"]
+            case "POST" | "DELETE", ["silence"]:
+                channel.silence = method == "POST"
+            case "POST", ["dtmf"]:
+                channel.digits += query["dtmf"]
+            case "POST", ["play", playback_id]:
+                return self._play(channel, playback_id, query)
+            case _:
+                return _refusal(405, "Invalid method")
+        return web.Response(status=204)
+
+    def _snoop(self, channel: FakeChannel, snoop_id: str, query: dict[str, str]) -> web.Response:
+        snoop = FakeChannel(snoop_id, state="Up", variables=dict(query))
+        channel.heard_by.append(snoop_id)
+        if self.snoop_arrives:
+            self.channels[snoop_id] = snoop
+            self.send("StasisStart", snoop, args=[])
+        else:
+            self.send("ChannelDestroyed", snoop, cause=0)
+        return web.json_response(snoop.describe())
+
+    def _play(self, channel: FakeChannel, playback_id: str, query: dict[str, str]) -> web.Response:
+        busy = any(each.channel_id == channel.id for each in self.playbacks.values())
+        playback = FakePlayback(playback_id, channel.id, query["media"], state="queued" if busy else "playing")
+        self.playbacks[playback_id] = playback
+        if not busy:
+            self._send_playback("PlaybackStarted", playback)
+        return web.json_response(playback.describe(), status=201)
+
+    def _playback(self, method: str, playback_id: str, rest: list[str], query: dict[str, str]) -> web.Response:
+        playback = self.playbacks.get(playback_id)
+        if playback is None:
+            return _refusal(404, "Playback not found")
+        match method, rest:
+            case "GET", []:
+                return web.json_response(playback.describe())
+            case "DELETE", []:
+                self.end_playback(playback_id)
+            case "POST", ["control"] if playback.state == "queued":
+                return _refusal(409, f"Can only {query['operation']} while media is playing")
+            case "POST", ["control"]:
+                playback.paused = query["operation"] == "pause"
             case _:
                 return _refusal(405, "Invalid method")
         return web.Response(status=204)

@@ -9,14 +9,15 @@ from tempfile import TemporaryDirectory
 
 
 @lru_cache(maxsize=1024)
-def caller(text: str, voice: str, before_ms: int = 200, after_ms: int = 400) -> bytes:
-    """PCM16 mono at 16 kHz."""
+def caller(text: str, voice: str, before_ms: int = 200, after_ms: int = 400, rate: int = 16000) -> bytes:
+    """PCM16 mono at ``rate`` Hz."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
         with wave.open(str(path)) as speech:
-            pcm, rate = speech.readframes(speech.getnframes()), speech.getframerate()
-    narrow, _ = audioop.ratecv(pcm, 2, 1, rate, 8000, None)
+            pcm, studio = speech.readframes(speech.getnframes()), speech.getframerate()
+    narrow, _ = audioop.ratecv(pcm, 2, 1, studio, 8000, None)
     line = audioop.ulaw2lin(audioop.lin2ulaw(narrow, 2), 2)
-    wide, _ = audioop.ratecv(line, 2, 1, 8000, 16000, None)
-    return bytes(32 * before_ms) + wide + bytes(32 * after_ms)
+    sound, _ = audioop.ratecv(line, 2, 1, 8000, rate, None)
+    ms = rate // 1000 * 2
+    return bytes(ms * before_ms) + sound + bytes(ms * after_ms)

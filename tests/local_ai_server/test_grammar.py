@@ -1,7 +1,7 @@
 """The grammar and vocabulary made from an agent."""
 
 from local_ai_server.agent import read_agent
-from local_ai_server.stt.grammar import DECOYS, grammar_of, vocabulary_of
+from local_ai_server.stt.grammar import DECOYS, brief_grammar_of, grammar_of, vocabulary_of
 
 AGENT = read_agent(
     {
@@ -32,3 +32,11 @@ def test_vocabulary() -> None:
 
 def test_an_agent_without_intents_has_no_grammar() -> None:
     assert grammar_of(read_agent({"name": "x"})) == ""
+
+
+def test_a_brief_turn_may_be_an_aside_of_the_language() -> None:
+    brief = brief_grammar_of(AGENT)
+    for said in ("( opening hours )", "( excuse me )", "( uh huh )", f"( {DECOYS[0]} )"):
+        assert said in brief
+    assert "( stop )" in brief_grammar_of(read_agent({"name": "x"}))
+    assert brief_grammar_of(read_agent({"name": "x", "language": "de-DE"})) == ""

@@ -64,6 +64,14 @@ def test_tokens_make_the_text(text: str) -> None:
     assert "".join(tokens_of(text)).strip() == text.strip()
 
 
+@pytest.mark.parametrize(
+    ("text", "likely", "exact"), [("goodbye", True, True), ("ok goodbye", True, False), ("banana", False, False)]
+)
+def test_what_it_has_an_answer_to(text: str, likely: bool, exact: bool) -> None:
+    assert Intents().understands(DEMO, text, exactly=False) is likely
+    assert Intents().understands(DEMO, text, exactly=True) is exact
+
+
 async def pieces(text: str) -> list[Piece]:
     return [piece async for piece in Intents().answer(DEMO, (("caller", text),))]
 

@@ -1,7 +1,7 @@
 """The wire: the shared captures both ways, refusals, and any text at all."""
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,19 @@ def captured(side: str, name: str) -> dict[str, Any]:
 
 
 def test_there_is_a_capture_of_every_message() -> None:
-    assert {path.stem for path in CAPTURES.glob("client/*.json")} == set(protocol.CLIENT_TYPES)
+    assert {path.stem.partition(".")[0] for path in CAPTURES.glob("client/*.json")} == set(protocol.CLIENT_TYPES)
     assert {path.stem for path in CAPTURES.glob("server/*.json")} == set(protocol.SERVER_TYPES)
 
 
-@pytest.mark.parametrize("name", sorted(protocol.CLIENT_TYPES))
+@pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("client/*.json")))
 def test_client_captures(name: str) -> None:
     wire = captured("client", name)
     message = protocol.decode_client(json.dumps(wire))
-    assert type(message) is protocol.CLIENT_TYPES[name]
+    assert type(message) is protocol.CLIENT_TYPES[wire["type"]]
     for each in fields(message):
         value = getattr(message, each.name)
+        if each.default is not MISSING:
+            wire.setdefault(each.name, each.default)
         if isinstance(value, Agent):
             value, wire["agent"] = value, read_agent(wire["agent"])
         assert value == wire[each.name] or [list(entry) for entry in value] == wire[each.name]
@@ -46,6 +48,17 @@ def test_server_captures(name: str) -> None:
         given["backends"] = protocol.Backends(**given["backends"])
     message = protocol.SERVER_TYPES[name](**given)
     assert json.loads(protocol.encode(message)) == wire
+
+
+def test_a_client_may_know_nothing_of_what_was_added_later() -> None:
+    wire = captured("client", "start")
+    del wire["rate"], wire["agent"]["goodbye"]
+    start = protocol.decode_client(json.dumps(wire))
+    assert isinstance(start, protocol.Start)
+    assert start.rate is None
+    assert start.agent.goodbye == "I cannot hear you. Goodbye."
+    assert protocol.decode_client('{"type": "turn_end", "turn": 1}') == protocol.TurnEnd(1, brief=False)
+    assert protocol.decode_client('{"type": "nudge"}') == protocol.Nudge(last=False)
 
 
 def test_sound_capture() -> None:
@@ -79,6 +92,16 @@ AGENT = {"name": "x"}
         ('{"type": "digit", "digit": "12"}', "digit must be one of"),
         ('{"type": "digit", "digit": ""}', "digit must be one of"),
         ('{"type": "say", "text": null}', "text must be text"),
+        ('{"type": "turn_end", "turn": 1, "brief": 1}', "brief must be true or false"),
+        ('{"type": "nudge", "last": null}', "last must be true or false"),
+        (
+            json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": AGENT, "rate": 44100}),
+            "rate must be one of",
+        ),
+        (
+            json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": AGENT, "rate": True}),
+            "rate must be one of",
+        ),
         ('{"type": "tool_result", "id": "1", "result": []}', "result must be an object"),
         (json.dumps({"type": "start", "protocol": 2, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
         (json.dumps({"type": "start", "protocol": True, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
@@ -116,7 +139,22 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = st.sampled_from(
-    ["turn", "text", "reply", "heard_ms", "digit", "id", "result", "protocol", "call_id", "agent", "history"]
+    [
+        "turn",
+        "text",
+        "reply",
+        "heard_ms",
+        "digit",
+        "id",
+        "result",
+        "protocol",
+        "call_id",
+        "agent",
+        "history",
+        "rate",
+        "brief",
+        "last",
+    ]
 )
 
 

@@ -76,12 +76,20 @@ class Client:
             messages.append(await self.next())
         return messages
 
-    async def turn(self, number: int, text: str, voice: str = "rms") -> None:
+    async def turn(self, number: int, text: str, voice: str = "rms", **fields: Any) -> None:
         await self.send("turn_begin", turn=number)
         pcm = caller(text, voice)
         for at in range(0, len(pcm), 640):
             await self.wire.send(pcm[at : at + 640])
-        await self.send("turn_end", turn=number)
+        await self.send("turn_end", turn=number, **fields)
+
+    async def settled(self) -> list[dict[str, Any]]:
+        """Everything the server had to say up to the answer to a line asked for just now."""
+        await self.send("say", text="Settled.")
+        said = await self.until("clause")
+        while said[-1]["text"] != "Settled.":
+            said += await self.until("clause")
+        return said + await self.until("reply_end")
 
     async def cough(self, number: int) -> list[dict[str, Any]]:
         """A turn in which nothing is understood, and what comes of it."""
@@ -237,6 +245,9 @@ class Parrot:
     async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
         yield json.dumps(record)
 
+    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+        return not exactly
+
     async def close(self) -> None: ...
 
 
@@ -332,6 +343,101 @@ async def test_a_question_answered_late_is_recorded_once(pool: WorkerPool) -> No
         await client.until("reply_end")
         await client.send("cancel", reply=1, heard_ms=0)
         assert json.loads(words(await client.cough(2), "token")) == [["caller", "banana"]]
+
+
+BRIEF: dict[str, Any] = {"brief": True}
+
+
+@pytest.mark.parametrize(("said", "heard"), [("wait", "wait"), ("okay", "okay"), ("hold on", "hold on"), (None, "")])
+async def test_a_brief_turn_that_asks_for_nothing_is_only_transcribed(
+    address: str, said: str | None, heard: str
+) -> None:
+    async with calling(address, fallback_limit=1) as client:
+        if said:
+            await client.turn(1, said, **BRIEF)
+        else:
+            await client.send("turn_begin", turn=1)
+            await client.send("turn_end", turn=1, **BRIEF)
+        final = (await client.until("final"))[-1]
+        rest = await client.settled()
+    assert (final["turn"], final["text"]) == (1, heard)
+    assert [message for message in rest if message["type"] in ("tool", "final")] == []
+    assert [message["turn"] for message in rest if message["type"] == "reply"] == [None]
+
+
+async def test_a_brief_turn_that_asks_for_something_is_answered(address: str) -> None:
+    async with calling(address) as client:
+        await client.turn(1, "goodbye", "awb", **BRIEF)
+        said = await client.until("reply_end")
+    assert words(said, "clause") == AGENT["intents"]["goodbye"]["answer"]
+    assert said[-2]["name"] == "hangup"
+
+
+async def test_a_word_for_silence_is_no_likeness_of_an_intent(address: str) -> None:
+    likely = {"goodbye": {"phrases": ["no thank you"], "answer": "Bye.", "action": "hangup"}}
+    async with calling(address, intents=likely) as client:
+        await client.turn(1, "no", **BRIEF)
+        assert (await client.until("final"))[-1]["text"] == "no"
+        assert [m["turn"] for m in await client.settled() if m["type"] == "reply"] == [None]
+
+
+async def test_brief_sounds_are_no_misunderstandings(address: str) -> None:
+    async with calling(address, fallback_limit=2) as client:
+        for turn in (1, 3):
+            await client.send("turn_begin", turn=turn)
+            await client.send("turn_end", turn=turn, **BRIEF)
+            await client.until("final")
+        assert "tool" not in kinds(await client.cough(4))
+        await client.turn(5, "okay", **BRIEF)
+        assert "tool" in kinds(await client.cough(6))
+
+
+@pytest.mark.parametrize(("end", "fields"), [("turn_drop", {}), ("turn_end", BRIEF)])
+async def test_an_answer_kept_from_being_heard_by_nothing_is_given_again(
+    address: str, end: str, fields: dict[str, Any]
+) -> None:
+    async with calling(address) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("reply_end")
+        await client.send("turn_begin", turn=2)
+        await client.send("cancel", reply=1, heard_ms=0)
+        await client.send(end, turn=2, **fields)
+        said = await client.until("reply_end")
+        assert words(said, "clause") == HOURS
+        assert next(m for m in said if m["type"] == "reply") == {"type": "reply", "reply": 2, "turn": None}
+        await client.send("turn_begin", turn=3)
+        await client.send("turn_drop", turn=3)
+        assert words(await client.settled(), "clause") == "Settled."
+
+
+async def test_who_called_for_silence_is_not_answered_after_all(address: str) -> None:
+    async with calling(address) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("reply_end")
+        await client.turn(2, "wait", **BRIEF)
+        await client.until("final")
+        await client.send("cancel", reply=1, heard_ms=0)
+        assert words(await client.cough(3), "clause") == AGENT["fallback"]
+
+
+async def test_the_goodbye_to_a_caller_who_is_silent(address: str) -> None:
+    async with calling(address, goodbye="Nobody there. Bye.") as client:
+        await client.send("nudge", last=True)
+        assert words(await client.until("reply_end"), "clause") == "Nobody there. Bye."
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+async def test_sound_is_taken_at_the_rate_of_the_line(address: str, rate: int) -> None:
+    async with connect(f"ws://{address}/v1", compression=None) as wire:
+        client = Client(wire)
+        await client.send("start", protocol=1, call_id="c", agent=AGENT, rate=rate)
+        assert (await client.next())["input_rate"] == rate
+        await client.send("turn_begin", turn=1)
+        pcm = caller("when are you open", "rms", rate=rate)
+        await wire.send(pcm[:30000])
+        await wire.send(pcm[30000:])
+        await client.send("turn_end", turn=1)
+        assert (await client.until("final"))[-1]["text"] == "when are you open"
 
 
 async def test_a_second_turn_is_answered_after_the_first(address: str) -> None:
@@ -517,6 +623,7 @@ async def http(address: str, path: str) -> tuple[int, dict[str, Any]]:
 
 
 async def test_health(pool: WorkerPool) -> None:
+    await eventually(lambda: pool.alive == 2)  # a test before may have killed some
     async with serving(pool) as (_, address):
         assert await http(address, "/live") == (200, {"status": "ok"})
         assert await http(address, "/ready") == (200, {"status": "ok"})

@@ -1,10 +1,13 @@
 """Hearing the demo agent's phrases over a telephone line, and not hearing them in other speech."""
 
+import numpy as np
 import pytest
 
+from local_ai_server import asides
 from local_ai_server.agent import Agent, read_agent
 from local_ai_server.errors import AgentError
 from local_ai_server.stt.pocketsphinx import DictationSphinx, GrammarSphinx
+from local_ai_server.stt.sound import resample
 from tests.local_ai_server.demo_agent import AGENT, FOREIGN, UNDERSTOOD
 from tests.local_ai_server.phone_speech import caller
 
@@ -111,3 +114,47 @@ def test_dictation_needs_no_phrases() -> None:
     heard = sphinx.transcribe(read_agent({"name": "x"}), caller("what are your opening hours", "rms"))
     assert "what are your opening" in heard.text
     assert 0 <= heard.confidence <= 1
+
+
+def test_asides_into_the_agents_words_are_told_apart(sphinx: GrammarSphinx, agent: Agent) -> None:
+    heard = {
+        (voice, text): sphinx.transcribe(agent, caller(text, voice), brief=True).text
+        for voice in ("slt", *VOICES[:2], "kal16")
+        for text in (*asides.HALTS["en"], "yeah", "yes", "okay", "right", "i see")
+    }
+    halts = [text for (_, said), text in heard.items() if said in asides.HALTS["en"]]
+    hums = [text for (_, said), text in heard.items() if said not in asides.HALTS["en"]]
+    print({key: text for key, text in heard.items() if text != key[1]})
+    assert sum(asides.is_halt(text, "en") for text in halts) >= len(halts) * 0.7
+    assert not any(asides.is_halt(text, "en") for text in hums)
+
+
+def test_a_brief_turn_may_be_one_of_the_agents_phrases(sphinx: GrammarSphinx, agent: Agent) -> None:
+    for voice in VOICES[:2]:
+        for text in ("goodbye", "where are you", "talk to a human"):
+            assert sphinx.transcribe(agent, caller(text, voice), brief=True).text == text
+
+
+def test_asides_are_no_answers(sphinx: GrammarSphinx, agent: Agent) -> None:
+    assert sphinx.transcribe(agent, caller("wait", "rms")).text == ""
+
+
+def test_an_agent_without_intents_can_still_be_stopped(sphinx: GrammarSphinx) -> None:
+    assert sphinx.transcribe(read_agent({"name": "mute"}), caller("hold on", "rms"), brief=True).text == "hold on"
+    german = read_agent({"name": "stumm", "language": "de-DE"})
+    assert sphinx.transcribe(german, caller("hold on", "rms"), brief=True).text == ""
+
+
+def test_a_cough_is_no_word(sphinx: GrammarSphinx, agent: Agent) -> None:
+    generator = np.random.default_rng(5)
+    for decay in (600, 1200, 2400):
+        burst = generator.normal(0, 6000, 4800) * np.exp(-np.arange(4800) / decay)
+        cough = bytes(8000) + np.clip(burst, -32768, 32767).astype("<i2").tobytes() + bytes(8000)
+        assert sphinx.transcribe(agent, cough, brief=True).text == ""
+
+
+def test_the_telephones_own_rate_serves_as_well(sphinx: GrammarSphinx, agent: Agent) -> None:
+    for voice in VOICES:
+        for text in list(UNDERSTOOD)[::3]:
+            pcm = resample(caller(text, voice, rate=8000), 8000, 16000)
+            assert sphinx.transcribe(agent, pcm).text == text

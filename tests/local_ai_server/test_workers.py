@@ -39,7 +39,7 @@ async def test_every_worker_is_prepared(pool: WorkerPool) -> None:
 
 
 async def test_a_turn_is_transcribed(pool: WorkerPool) -> None:
-    heard = await pool.run("transcribe", DEMO, caller("when are you open", "rms"))
+    heard = await pool.run("transcribe", DEMO, caller("when are you open", "rms"), 16000, False)
     assert heard.text == "when are you open"
 
 
@@ -95,7 +95,7 @@ async def test_a_killed_worker_fails_its_job_alone_and_is_replaced(pool: WorkerP
     await anext(doomed)
     before = set(pool.process_ids())
     busy = [hired.process.pid for hired in pool._workers.values() if hired.job]
-    spared = asyncio.create_task(pool.run("transcribe", DEMO, caller("goodbye", "rms")))
+    spared = asyncio.create_task(pool.run("transcribe", DEMO, caller("goodbye", "rms"), 16000, False))
     os.kill(busy[0] or 0, signal.SIGKILL)
     with pytest.raises(JobFailed, match="died"):
         async for _ in doomed:
@@ -104,14 +104,14 @@ async def test_a_killed_worker_fails_its_job_alone_and_is_replaced(pool: WorkerP
     await eventually(lambda: pool.alive == 2)
     assert pool.replaced == 1
     assert len(set(pool.process_ids()) - before) == 1
-    assert (await pool.run("transcribe", DEMO, caller("goodbye", "awb"))).text == "goodbye"
+    assert (await pool.run("transcribe", DEMO, caller("goodbye", "awb"), 16000, False)).text == "goodbye"
 
 
 async def test_a_backend_that_throws_costs_its_worker_only(pool: WorkerPool) -> None:
     replaced = pool.replaced
     with pytest.raises(JobFailed, match="TypeError"):
-        await pool.run("transcribe", DEMO, None)
-    assert (await pool.run("transcribe", DEMO, caller("goodbye", "rms"))).text == "goodbye"
+        await pool.run("transcribe", DEMO, None, 16000, False)
+    assert (await pool.run("transcribe", DEMO, caller("goodbye", "rms"), 16000, False)).text == "goodbye"
     assert pool.replaced == replaced + 1
 
 

@@ -3,10 +3,14 @@
 from ai_engine.call.events import (
     AgentSpoke,
     AgentStarted,
+    CallerMeant,
     CallerPaused,
     CallerSaid,
     CallerSpoke,
+    CallerStirred,
     CallEvent,
+    FalseAlarm,
+    PlayoutHeld,
     ReplyCut,
     ReplyId,
     Stage,
@@ -64,6 +68,29 @@ def test_agent_that_tells_no_stages_is_measured_by_what_it_says() -> None:
 def test_barge_in_is_onset_to_cut() -> None:
     [turn] = turns((10.1, CallerSpoke(confirmed_ms=100)), (10.12, ReplyCut(ONE, heard_ms=3210.0)))
     assert (turn["barge_in_ms"], turn["heard_ms"]) == (120.0, 3210.0)
+
+
+def test_barge_in_is_onset_to_the_hold_although_it_is_cut_much_later() -> None:
+    [turn] = turns(
+        (10.1, CallerStirred(confirmed_ms=100)),
+        (10.1, PlayoutHeld(ONE)),
+        (10.5, CallerSpoke(confirmed_ms=500)),
+        (10.5, ReplyCut(ONE, heard_ms=3210.0)),
+    )
+    assert (turn["onset"], turn["barge_in_ms"], turn["heard_ms"]) == (10.0, 100.0, 3210.0)
+
+
+def test_a_word_that_was_meant_is_a_turn_and_a_cough_is_none() -> None:
+    [turn] = turns(
+        (9.0, CallerStirred(confirmed_ms=100)),
+        (9.0, PlayoutHeld(ONE)),
+        (9.3, FalseAlarm()),
+        (10.1, CallerStirred(confirmed_ms=100)),
+        (10.12, PlayoutHeld(ONE)),
+        (10.7, CallerMeant()),
+        (10.7, ReplyCut(ONE, heard_ms=3210.0)),
+    )
+    assert (turn["onset"], turn["barge_in_ms"], turn["heard_ms"]) == (10.0, 120.0, 3210.0)
 
 
 def test_cut_after_the_turn_is_no_barge_in() -> None:

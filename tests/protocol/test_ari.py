@@ -14,11 +14,17 @@ from ai_engine.protocol.ari import (
     ChannelDestroyed,
     ChannelDtmfReceived,
     ChannelHangupRequest,
+    ChannelHold,
+    ChannelUnhold,
+    PlaybackFinished,
+    PlaybackStarted,
     StasisEnd,
     StasisStart,
+    is_wideband,
     parse_arguments,
     parse_bridge,
     parse_channel,
+    parse_channel_variables,
     parse_event,
 )
 
@@ -40,6 +46,13 @@ CHANNEL = {
     },
     "creationtime": "2026-11-20T22:28:28.196+0000",
     "language": "en",
+}
+PLAYBACK = {
+    "id": "p1",
+    "media_uri": "sound:/tmp/x",
+    "target_uri": "channel:1763676508.12",
+    "language": "en",
+    "state": "done",
 }
 ADA = Channel(
     "1763676508.12",
@@ -67,6 +80,20 @@ ADA = Channel(
             {"type": "ChannelDtmfReceived", "channel": CHANNEL, "digit": "#", "duration_ms": 100},
             ChannelDtmfReceived(ADA.id, "#"),
         ),
+        ({"type": "ChannelHold", "channel": CHANNEL, "musicclass": "default"}, ChannelHold(ADA.id)),
+        ({"type": "ChannelUnhold", "channel": CHANNEL}, ChannelUnhold(ADA.id)),
+        ({"type": "PlaybackStarted", "playback": {**PLAYBACK, "state": "playing"}}, PlaybackStarted(ADA.id, "p1")),
+        ({"type": "PlaybackFinished", "playback": PLAYBACK}, PlaybackFinished(ADA.id, "p1")),
+        (
+            {"type": "PlaybackFinished", "playback": {**PLAYBACK, "state": "failed"}},
+            PlaybackFinished(ADA.id, "p1", failed=True),
+        ),
+        (
+            {"type": "PlaybackFinished", "playback": {**PLAYBACK, "target_uri": "channel:Local/7:x"}},
+            PlaybackFinished("Local/7:x", "p1"),
+        ),
+        ({"type": "PlaybackFinished", "playback": {**PLAYBACK, "target_uri": "bridge:b"}}, None),
+        ({"type": "PlaybackContinuing", "playback": PLAYBACK}, None),
         ({"type": "ApplicationReplaced", "application": "ai"}, ApplicationReplaced("ai")),
         ({"type": "ChannelVarset", "channel": CHANNEL, "variable": "X", "value": "1"}, None),
         ({"type": "AnEventOfTheFuture"}, None),
@@ -92,6 +119,10 @@ def test_event_is_read(message: dict[str, object], event: AriEvent | None) -> No
         {"type": "ChannelDestroyed", "channel": CHANNEL, "cause": "busy"},
         {"type": "ChannelDtmfReceived", "channel": CHANNEL},
         {"type": "StasisEnd", "channel": {"id": "c", "caller": None}},
+        {"type": "PlaybackFinished"},
+        {"type": "PlaybackFinished", "playback": {"id": "p"}},
+        {"type": "PlaybackStarted", "playback": {"id": 1, "target_uri": "channel:c"}},
+        {"type": "PlaybackFinished", "playback": {"id": "p", "target_uri": "channel:c", "state": 7}},
     ],
 )
 def test_what_is_no_event_is_refused(message: object) -> None:
@@ -107,7 +138,7 @@ JSON = st.recursive(
 
 
 @given(
-    kind=st.sampled_from(["StasisStart", "StasisEnd", "ChannelDestroyed", "ChannelDtmfReceived"]),
+    kind=st.sampled_from(["StasisStart", "StasisEnd", "ChannelDestroyed", "ChannelDtmfReceived", "PlaybackFinished"]),
     channel=JSON,
     args=JSON,
     cause=JSON,
@@ -116,7 +147,7 @@ JSON = st.recursive(
 def test_any_json_is_an_event_or_a_value_error(
     kind: str, channel: object, args: object, cause: object, digit: object
 ) -> None:
-    message = {"type": kind, "channel": channel, "args": args, "cause": cause, "digit": digit}
+    message = {"type": kind, "channel": channel, "playback": channel, "args": args, "cause": cause, "digit": digit}
     with suppress(ValueError):
         assert isinstance(parse_event(message), AriEvent)
 
@@ -136,6 +167,29 @@ def test_a_channel_outside_stasis_has_no_arguments() -> None:
 
 def test_a_bare_channel_is_enough() -> None:
     assert parse_channel({"id": "c"}) == Channel("c")
+
+
+def test_variables_of_a_channel_are_read() -> None:
+    assert parse_channel_variables({**CHANNEL, "channelvars": {"A": "1"}}) == {"A": "1"}
+    assert parse_channel_variables(CHANNEL) == {}
+    with pytest.raises(ValueError, match="must be text"):
+        parse_channel_variables({"channelvars": {"A": 1}})
+
+
+@pytest.mark.parametrize(
+    "formats",
+    ["(g722)", "(g722|ulaw)", "slin16", "(slin48)", "(opus)", "(silk16)", "(speex32)", "(siren7)", "(slin192)"],
+)
+def test_wideband_formats(formats: str) -> None:
+    assert is_wideband(formats)
+
+
+@pytest.mark.parametrize(
+    "formats",
+    ["", "(nothing)", "(ulaw)", "(ulaw|g722)", "(slin)", "(silk8)", "(speex)", "(gsm)", "(g729)", "(g726)", "(slin8x)"],
+)
+def test_formats_of_the_old_telephone_and_unknown_ones(formats: str) -> None:
+    assert not is_wideband(formats)
 
 
 def test_bridge_is_read() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.errors import PeerError
 from ai_engine.protocol.audiosocket import (
     RATES,
@@ -17,6 +18,7 @@ from ai_engine.protocol.audiosocket import (
     Kind,
     Message,
     Uuid,
+    WholeFrames,
     encode_audio,
     encode_hangup,
 )
@@ -140,6 +142,40 @@ def test_the_longest_message() -> None:
     parser = AudioSocketParser()
     assert parser.feed(encode_audio(48000, pcm)[:-1]) == []
     assert parser.feed(b"\0") == [Audio(48000, pcm)]
+
+
+def test_what_waits_is_told() -> None:
+    parser = AudioSocketParser()
+    parser.feed(SILENCE + SILENCE[:5])
+    assert parser.waiting_bytes == 5
+    parser.feed(SILENCE[5:])
+    assert parser.waiting_bytes == 0
+
+
+@pytest.mark.parametrize("format", [SLIN8, SLIN16])
+def test_whole_frames_are_the_same_on_the_wire(format: AudioFormat) -> None:
+    frames = WholeFrames(format)
+    assert frames.silence == encode_audio(format.rate, format.silence())
+    for pcm in (b"\1\2" * format.frame_samples, b"\1\2", bytes(2000)):
+        assert frames.encode(pcm) == encode_audio(format.rate, pcm)
+    pcm = b"\1\2" * format.frame_samples
+    assert frames.decode(encode_audio(format.rate, pcm)) == pcm
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(SILENCE[:-1], id="a byte short"),
+        pytest.param(SILENCE + b"\0", id="a byte more"),
+        pytest.param(SILENCE + SILENCE, id="two"),
+        pytest.param(b"\x12" + SILENCE[1:], id="another rate"),
+        pytest.param(b"\x10\x01\x3e" + bytes(318) + b"\0\0", id="a shorter one and more"),
+        pytest.param(b"\x03\x00\x015", id="a key"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_anything_but_one_whole_frame_is_for_the_parser(data: bytes) -> None:
+    assert WholeFrames(SLIN8).decode(data) is None
 
 
 def test_kinds_are_asterisks() -> None:

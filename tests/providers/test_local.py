@@ -55,7 +55,9 @@ class Server:
 
 
 @asynccontextmanager
-async def agent_against(script: Script, **options: Any) -> AsyncIterator[tuple[LocalAgent, asyncio.Future[None]]]:
+async def agent_against(
+    script: Script, line_rate: int | None = None, **options: Any
+) -> AsyncIterator[tuple[LocalAgent, asyncio.Future[None]]]:
     """A started agent, and the future of the script's end."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -70,7 +72,7 @@ async def agent_against(script: Script, **options: Any) -> AsyncIterator[tuple[L
 
     async with serve(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1", **options))
+        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1", **options), line_rate=line_rate)
         try:
             await agent.start(BRIEFING)
             yield agent, done
@@ -193,18 +195,228 @@ async def test_a_greeting_that_comes_after_the_caller_began_is_stopped_unheard()
         await done
 
 
+def final(turn: int, text: str) -> dict[str, Any]:
+    return {"type": "final", "turn": turn, "text": text, "confidence": 0.9}
+
+
+def reply(number: int, turn: int | None) -> dict[str, Any]:
+    return {"type": "reply", "reply": number, "turn": turn}
+
+
+async def test_the_answer_to_an_interruption_is_heard_however_soon_it_comes() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await server.says(reply(1, None))
+        await server.sounds(1)
+        # Everything at once, while the engine is still telling that it stopped reply 1.
+        for message in (final(1, "where are you"), reply(2, 1), {"type": "clause", "reply": 2, "text": "Here."}):
+            await server.says(message)
+        await server.sounds(2)
+        await server.sounds(1)
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+        await server.says({"type": "reply_end", "reply": 2, "cancelled": False})
+        heard = [await server.hears() for _ in range(3)]
+        assert [message["type"] for message in heard] == ["turn_begin", "cancel", "turn_end"]  # and nothing of reply 2
+
+    async with agent_against(script) as (agent, done):
+        await collect(agent, ReplyAudio)
+        agent.caller_spoke()
+        agent.interrupt(ReplyId(1), 20.0)
+        agent.caller_paused()
+        two = ReplyId(2)
+        events = await collect(agent, ReplyEnded) + await collect(agent, ReplyEnded)
+        assert [event for event in events if not isinstance(event, StageReached)] == [
+            CallerSaid("where are you"),
+            ReplyBegan(two),
+            ReplyText(two, "Here."),
+            ReplyAudio(two, FRAME),
+            ReplyEnded(ReplyId(1)),
+            ReplyEnded(two),
+        ]
+        await done
+
+
+async def test_what_was_no_speech_is_taken_back_and_costs_no_answer() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        heard = [await server.hears() for _ in range(5)]
+        assert heard[:4] == [
+            {"type": "turn_begin", "turn": 1},
+            {"type": "turn_end", "turn": 1},
+            {"type": "turn_begin", "turn": 2},
+            {"type": "turn_drop", "turn": 2},
+        ]
+        await server.says(final(1, "where are you"))
+        await server.says(reply(1, 1))
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.caller_paused()
+        agent.caller_spoke()
+        agent.caller_dismissed()
+        agent.caller_dismissed()
+        agent.caller_paused(brief=True)  # of nothing: it is not told
+        agent.digit("1")
+        assert ReplyBegan(ReplyId(1)) in await collect(agent, ReplyBegan)
+        await done
+
+
+async def test_speech_right_after_what_was_none_has_its_sound_and_what_was_before() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert (await server.hears(), (await server.hears())["type"]) == (
+            {"type": "turn_begin", "turn": 1},
+            "turn_drop",
+        )
+        assert await server.hears() == {"type": "turn_begin", "turn": 2}
+        assert await server.hears() == b"\1\0" * 320 + b"\2\0" * 320
+        assert (await server.hears(), await server.hears()) == (FRAME, {"type": "turn_end", "turn": 2})
+
+    async with agent_against(script, preroll_ms=40) as (agent, done):
+        agent.caller_spoke()
+        agent.hear(b"\1\0" * 320)
+        agent.caller_dismissed()
+        agent.hear(b"\2\0" * 320)
+        agent.caller_spoke()
+        agent.hear(FRAME)
+        agent.caller_paused()
+        async with asyncio.timeout(5):
+            await done
+
+
+async def test_no_turn_hears_the_end_of_the_one_before() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        messages = [await server.hears() for _ in range(4)]
+        assert messages[1] == FRAME
+        assert messages[2:] == [{"type": "turn_end", "turn": 1, "brief": True}, {"type": "turn_begin", "turn": 2}]
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.hear(FRAME)
+        agent.caller_paused(brief=True)
+        agent.caller_spoke()
+        async with asyncio.timeout(5):
+            await done
+
+
+@pytest.mark.parametrize("text", ["", "mm hm"])
+async def test_a_short_sound_that_was_nothing_leaves_the_reply_alone(text: str) -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await server.says(reply(1, None))
+        assert [(await server.hears())["type"] for _ in range(2)] == ["turn_begin", "turn_end"]
+        await server.says(final(1, text))
+        await server.sounds(1)
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": False})
+
+    async with agent_against(script) as (agent, done):
+        await collect(agent, ReplyBegan)
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        one = ReplyId(1)
+        assert await collect(agent, ReplyEnded) == [
+            StageReached(Stage.TRANSCRIPT),
+            CallerSaid(text),
+            ReplyAudio(one, FRAME),
+            ReplyEnded(one),
+        ]
+        await done
+
+
+async def test_a_short_sound_that_was_a_question_is_answered() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert [(await server.hears())["type"] for _ in range(2)] == ["turn_begin", "turn_end"]
+        await server.says(final(1, "goodbye"))
+        await server.says(reply(2, 1))
+        await server.says({"type": "token", "reply": 2, "text": "Bye."})
+        await server.says({"type": "reply_end", "reply": 2, "cancelled": False})
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        two = ReplyId(2)
+        assert await collect(agent, ReplyEnded) == [
+            StageReached(Stage.TRANSCRIPT),
+            CallerSaid("goodbye"),
+            ReplyBegan(two),
+            StageReached(Stage.FIRST_TOKEN),
+            ReplyEnded(two),
+        ]
+        await done
+
+
+@pytest.mark.parametrize(("text", "is_passed_on"), [("", False), ("uh huh", False), ("wait", True)])
+async def test_a_late_word_on_a_short_sound_does_not_judge_the_next_one(text: str, is_passed_on: bool) -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        assert [(await server.hears())["type"] for _ in range(3)] == ["turn_begin", "turn_end", "turn_begin"]
+        await server.says(final(1, text))
+        assert (await server.hears())["type"] == "turn_end"
+        await server.says(final(2, "stop"))
+        await server.says(reply(9, None))
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        said = [event for event in await collect(agent, ReplyBegan) if isinstance(event, CallerSaid)]
+        assert said == [CallerSaid(text)] * is_passed_on + [CallerSaid("stop")]
+        await done
+
+
+async def test_the_answer_to_a_short_sound_the_caller_went_on_from_is_stopped_unheard() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        for _ in range(3):
+            await server.hears()
+        await server.says(final(1, "goodbye"))
+        await server.says(reply(1, 1))
+        assert await server.hears() == {"type": "cancel", "reply": 1, "heard_ms": 0}
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+
+    async with agent_against(script) as (agent, done):
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        agent.caller_spoke()
+        events = await collect(agent, ReplyEnded)
+        assert CallerSaid("goodbye") in events
+        assert not any(isinstance(event, ReplyBegan) for event in events)
+        await done
+
+
+@pytest.mark.parametrize(("line", "offered"), [(8000, 8000), (16000, 16000), (48000, None), (None, None)])
+async def test_the_line_is_offered_and_the_server_chooses(line: int | None, offered: int | None) -> None:
+    async def script(server: Server) -> None:
+        assert (await server.hears()).get("rate") == offered
+        await server.says({**READY, "input_rate": offered or 16000})
+        await server.hears()
+        assert len(await server.hears()) == (offered or 16000) // 50 * 2
+
+    async with agent_against(script, line_rate=line) as (agent, done):
+        assert agent.input_format.rate == (offered or 16000)
+        agent.hear(agent.input_format.silence())
+        agent.caller_spoke()
+        async with asyncio.timeout(5):
+            await done
+
+
 async def test_keys_nudges_and_tool_results_travel() -> None:
     async def script(server: Server) -> None:
         await ready(server)
         assert await server.hears() == {"type": "greet"}
         assert await server.hears() == {"type": "digit", "digit": "5"}
         assert await server.hears() == {"type": "nudge"}
+        assert await server.hears() == {"type": "nudge", "last": True}
         assert await server.hears() == {"type": "tool_result", "id": "t1", "result": {"ok": True}}
 
     async with agent_against(script) as (agent, done):
         agent.greet()
         agent.digit("5")
         agent.nudge()
+        agent.nudge(last=True)
         agent.answer_tool("t1", {"ok": True})
         async with asyncio.timeout(5):
             await done

@@ -42,10 +42,10 @@ async def test_the_captures_travel_both_ways() -> None:
         async for message in socket:
             said.append(message)  # noqa: PERF401 - what has been said is looked at before the end
 
+    start = CLIENT["start"]
     async with serve(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1"))
-        start = CLIENT["start"]
+        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1"), line_rate=start["rate"])
         own = {"greeting", "prompt"}
         await agent.start(
             Briefing(
@@ -66,12 +66,17 @@ async def test_the_captures_travel_both_ways() -> None:
                 events.append(event)
                 if isinstance(event, ReplyEnded):
                     break
+        agent.caller_spoke()
+        agent.caller_paused(brief=True)
+        agent.caller_spoke()
+        agent.caller_dismissed()
         agent.digit("5")
         agent.nudge()
+        agent.nudge(last=True)
         agent.interrupt(ReplyId(2), 12.6)
         agent.answer_tool("tool-1", {"ok": True})
         async with asyncio.timeout(5):
-            while sum(isinstance(message, str) for message in said) < 8:  # noqa: ASYNC110 - the far side has no event
+            while sum(isinstance(message, str) for message in said) < 13:  # noqa: ASYNC110 - the far side has no event
                 await asyncio.sleep(0.005)
         await agent.close()
 
@@ -90,8 +95,14 @@ async def test_the_captures_travel_both_ways() -> None:
     ]  # fmt: skip
     words = [json.loads(message) for message in said if isinstance(message, str)]
     assert [word["type"] for word in words] == [
-        "start", "greet", "turn_begin", "turn_end", "digit", "nudge", "cancel", "tool_result",
+        "start", "greet", "turn_begin", "turn_end", "turn_begin", "turn_end", "turn_begin", "turn_drop", "digit",
+        "nudge", "nudge", "cancel", "tool_result",
     ]  # fmt: skip
     for word in words:
         decode_client(json.dumps(word))  # the strict reader of the other side
-        assert word.keys() == CLIENT[word["type"]].keys()
+        assert word.keys() == CLIENT[_capture_of(word)].keys()
+
+
+def _capture_of(word: dict[str, Any]) -> str:
+    flags = [key for key in ("brief", "last") if key in word]
+    return ".".join([word["type"], *flags])

@@ -1,11 +1,8 @@
 """One call in virtual time: what the session does when the world does this or that."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-from ai_engine.audio.format import SLIN8
-from ai_engine.audio.vad import VadSettings, VoiceActivity
-from ai_engine.call.actions import EndReason, Prompt
+from ai_engine.call.actions import EndReason
 from ai_engine.call.events import (
     AgentLost,
     CallerHungUp,
@@ -14,7 +11,8 @@ from ai_engine.call.events import (
     CallerSpoke,
     DigitReceived,
     EngineStopping,
-    MediaLost,
+    FellBack,
+    MediaExhausted,
     ReplyAudio,
     ReplyCut,
     ReplyEnded,
@@ -25,79 +23,17 @@ from ai_engine.call.events import (
 )
 from ai_engine.call.lifecycle import Phase
 from ai_engine.errors import AsteriskError, ProviderError
-from ai_engine.session.call_session import CallSession
-from ai_engine.session.ports import Briefing
 from ai_engine.session.settings import SessionSettings
-from ai_engine.tools import BUILT_IN
 from tests.fakes.call_parts import (
     GONE,
     VOICE,
-    FakeControl,
-    FakeMedia,
-    LoudnessScorer,
     ScriptedAgent,
-    Witness,
-    expected_media,
 )
+from tests.fakes.one_call import PROMPT_MS, Call, place
 from tests.fakes.virtual_time import run_virtual
 
-PROMPT_MS = 1000
-
-
-class Call:
-    """A session among fakes."""
-
-    def __init__(self, agent: ScriptedAgent, settings: SessionSettings | None = None, *, connects: bool = True) -> None:
-        self.control = FakeControl()
-        self.media = FakeMedia()
-        self.agent = agent
-        self.witness = Witness()
-        self.expected = expected_media(self.media if connects else None)
-        self.session = CallSession(
-            control=self.control,
-            expected=self.expected,
-            agent=agent,
-            briefing=Briefing("call-1", {"name": "reception"}, "Hello.", ""),
-            tools=BUILT_IN,
-            observers=[self.witness],
-            prompts={Prompt.TRANSFER: VOICE * (PROMPT_MS // 20)},
-            ear=VoiceActivity(SLIN8, VadSettings(), LoudnessScorer()),
-            settings=settings or SessionSettings(),
-            clock=asyncio.get_running_loop().time,
-        )
-        self.running = asyncio.create_task(self.session.run())
-
-    async def quiet(self, ms: int) -> None:
-        await self.media.run(ms)
-
-    async def speak(self, ms: int) -> None:
-        await self.media.run(ms, VOICE)
-
-    async def reason(self) -> EndReason:
-        async with asyncio.timeout(60):
-            while not self.running.done():
-                await self.quiet(20)
-            return await self.running
-
-
-def place(story: Callable[[Call], Awaitable[None]], agent: ScriptedAgent | None = None, **options: object) -> Call:
-    """Run ``story`` on a fresh call, then let the caller hang up if somebody is still there; checks the release."""
-
-    async def run() -> Call:
-        call = Call(agent or ScriptedAgent(("Hello.", 400), ("Yes.", 400)), **options)  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        await story(call)
-        if not call.running.done():
-            call.control.tell(CallerHungUp())
-        await call.reason()
-        assert call.media.closed or call.media.line is None
-        assert call.agent.closed == 1
-        assert call.control.done.count("close") == 1
-        assert call.witness.ended == [call.running.result()]
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        return call
-
-    return run_virtual(run())
+ARRIVED = ["answer", "create_leg fake", "join bridged"]
+"""What a call asks of Asterisk until sound flows."""
 
 
 def test_a_conversation_from_answer_to_goodbye() -> None:
@@ -116,7 +52,7 @@ def test_a_conversation_from_answer_to_goodbye() -> None:
 
     call = place(story)
     assert call.media.heard_ms() == 1400, "it hung up before the last word was played"
-    assert call.control.done == ["answer", "attach_media", "hang_up", "close"]
+    assert call.control.done == [*ARRIVED, "hang_up", "close"]
     assert call.control.shown["OFFHOOK_AGENT"] == "reception"
     assert [said.text for said in call.session.transcript.utterances] == ["Hello.", "Yes.", "Goodbye."]
 
@@ -164,7 +100,11 @@ def test_with_barge_in_off_the_agent_is_not_interrupted() -> None:
         await call.quiet(1000)
         assert call.agent.told == ["greet", "spoke", "paused"], "the ear did not open again"
 
-    place(story, ScriptedAgent(("A long story.", 4000), ("Yes.", 400)), settings=SessionSettings(barge_in=False))
+    place(
+        story,
+        ScriptedAgent(("A long story.", 4000), ("Yes.", 400)),
+        settings=SessionSettings(level=None, barge_in=False),
+    )
 
 
 def test_a_turn_ends_although_the_phone_stops_sending() -> None:
@@ -219,7 +159,7 @@ def test_a_caller_who_hangs_up_ends_the_call_wherever_it_is() -> None:
         call.control.tell(CallerHungUp(16))
         assert await call.reason() is EndReason.CALLER_HUNG_UP
 
-    assert place(story).control.done == ["answer", "attach_media", "close"]
+    assert place(story).control.done == [*ARRIVED, "close"]
 
 
 def test_a_caller_who_is_gone_before_the_answer() -> None:
@@ -243,7 +183,7 @@ def test_asterisk_may_take_the_channel_away() -> None:
 def test_a_media_leg_that_never_connects_sends_the_caller_to_a_human() -> None:
     async def story(call: Call) -> None:
         assert await call.reason() is EndReason.RESCUED
-        assert call.expected.connected.cancelled()
+        assert call.transport.withdrawn
         assert asyncio.get_running_loop().time() < 4
 
     assert "transfer offhook,human" in place(story, connects=False).control.done
@@ -252,9 +192,9 @@ def test_a_media_leg_that_never_connects_sends_the_caller_to_a_human() -> None:
 def test_a_media_leg_that_asterisk_refuses_does_too() -> None:
     async def run() -> None:
         call = Call(ScriptedAgent())
-        call.control.fails["attach_media"] = AsteriskError("no such module", 500)
+        call.control.fails["create_leg fake"] = AsteriskError("no such module", 500)
         assert await call.reason() is EndReason.RESCUED
-        assert isinstance(call.witness.events[0], MediaLost)
+        assert [type(event) for event in call.witness.events] == [FellBack, MediaExhausted]
 
     run_virtual(run())
 
@@ -308,10 +248,11 @@ def test_a_tool_that_does_not_exist_is_answered_and_harms_nothing() -> None:
 def test_long_silence_is_broken_a_few_times_and_then_the_call_ends() -> None:
     async def story(call: Call) -> None:
         assert await call.reason() is EndReason.AGENT_HUNG_UP
-        assert call.agent.told == ["greet", "nudge", "nudge"]
+        assert call.agent.told == ["greet", "nudge", "nudge", "last nudge"]
+        assert call.media.heard_ms() == 4 * 400, "it hung up before its goodbye was heard"
 
-    settings = SessionSettings(no_input_seconds=5.0, no_input_limit=2)
-    place(story, ScriptedAgent(*[("Are you there?", 400)] * 3), settings=settings)
+    settings = SessionSettings(level=None, no_input_seconds=5.0, no_input_limit=2)
+    place(story, ScriptedAgent(*[("Are you there?", 400)] * 4), settings=settings)
 
 
 def test_a_goodbye_without_end_does_not_keep_the_line() -> None:
@@ -321,7 +262,7 @@ def test_a_goodbye_without_end_does_not_keep_the_line() -> None:
         call.agent.tell(ToolAsked("t1", "hangup", {}))
         assert await call.reason() is EndReason.AGENT_HUNG_UP
 
-    place(story, settings=SessionSettings(last_words_seconds=3.0))
+    place(story, settings=SessionSettings(level=None, last_words_seconds=3.0))
 
 
 def test_an_engine_that_stops_hands_its_callers_on() -> None:
@@ -338,7 +279,7 @@ def test_the_dead_man_switch_is_refreshed_well_before_it_fires() -> None:
         await call.quiet(20_000)
         assert call.control.kept_alive >= 4
 
-    place(story, settings=SessionSettings(no_input_seconds=60.0))
+    place(story, settings=SessionSettings(level=None, no_input_seconds=60.0))
 
 
 def test_what_the_caller_said_is_on_record_and_partial_words_are_not() -> None:
@@ -366,7 +307,7 @@ def test_whatever_breaks_the_caller_reaches_a_human_before_the_call_is_released(
         await call.quiet(300)
         assert call.running.done()
         assert isinstance(call.running.exception(), ExceptionGroup)
-        assert call.control.done == ["answer", "attach_media", "transfer offhook,human", "close"]
+        assert call.control.done == [*ARRIVED, "transfer offhook,human", "close"]
         assert call.agent.closed == 1
 
     run_virtual(run())
@@ -436,9 +377,9 @@ def test_a_goodbye_that_is_waiting_is_said_although_the_agent_is_lost() -> None:
 def test_a_connection_that_came_although_its_leg_failed_is_sent_away() -> None:
     async def run() -> None:
         call = Call(ScriptedAgent())
-        call.control.fails["attach_media"] = AsteriskError("the leg ended", 500)
+        call.control.fails["create_leg fake"] = AsteriskError("the leg ended", 500)
         await call.reason()
-        assert call.media.closed
+        assert call.transport.withdrawn
 
     run_virtual(run())
 
@@ -464,7 +405,7 @@ def test_a_caller_who_speaks_makes_the_count_of_nudges_begin_again() -> None:
         assert call.agent.told.count("nudge") == 3
         assert not call.running.done()
 
-    settings = SessionSettings(no_input_seconds=2.0, no_input_limit=1)
+    settings = SessionSettings(level=None, no_input_seconds=2.0, no_input_limit=1)
     place(story, ScriptedAgent(*[("Yes?", 400)] * 6), settings=settings)
 
 
@@ -475,11 +416,11 @@ def test_a_goodbye_that_was_interrupted_leaves_no_clock_behind() -> None:
         call.agent.tell(ToolAsked("t1", "hangup", {}))
         call.agent.tell(ReplyEnded(reply))
         await call.quiet(300)
-        await call.speak(400)
+        await call.speak(700)
         await call.quiet(6000)
         assert call.session.phase is Phase.TALKING
 
-    settings = SessionSettings(last_words_seconds=4.0, no_input_seconds=60.0)
+    settings = SessionSettings(level=None, last_words_seconds=4.0, no_input_seconds=60.0)
     place(story, ScriptedAgent(("Hello.", 400), ("Yes.", 400)), settings=settings)
 
 

@@ -28,7 +28,10 @@ class FakeSession:
 
 
 def registry(make: Callable[[CallControl], object]) -> Registry:
-    return Registry(make, SessionSettings())  # type: ignore[arg-type]
+    async def made(control: CallControl) -> object:
+        return make(control)
+
+    return Registry(made, SessionSettings())  # type: ignore[arg-type]
 
 
 async def settle() -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+_DOORS = {"test_audiosocket_listener", "test_dialplan", "test_chan_websocket_transport", "test_rtp_transport"}
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if "test_audiosocket_listener" in item.nodeid:
+    if item.path.stem in _DOORS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

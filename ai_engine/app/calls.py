@@ -1,0 +1,119 @@
+"""Builds the session of each call from what the configuration says and what this Asterisk can do."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import structlog
+
+from ai_engine.app.sound import Sound
+from ai_engine.ari.call_control import AriCallControl
+from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
+from ai_engine.audio.speech import make_scorer
+from ai_engine.audio.turn_model import TurnModel
+from ai_engine.audio.vad import VoiceActivity
+from ai_engine.config import EngineConfig
+from ai_engine.config.adapters import local_settings, session_settings
+from ai_engine.errors import AsteriskError, ConfigError
+from ai_engine.providers.local import LocalAgent
+from ai_engine.session.call_session import CallSession
+from ai_engine.session.media_path import Downstream, Way
+from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
+from ai_engine.session.prompts import load_prompts
+from ai_engine.session.turn_judge import TurnJudge
+from ai_engine.tools import BUILT_IN
+from ai_engine.transports.dialplan import DialplanCall
+
+log = structlog.get_logger(__name__)
+
+AgentMaker = Callable[[AudioFormat], Agent]
+"""Makes the agent of one call, whose line has the given format."""
+
+
+class CallFactory:
+    """Makes sessions. What cannot be loaded is found out here, before the first call."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        sound: Sound,
+        observers: Sequence[Observer],
+        agents: Mapping[str, AgentMaker] | None = None,
+    ) -> None:
+        """``agents`` by the name of their provider, in place of our own. Raises ConfigError."""
+        self._config = config
+        self._sound = sound
+        self._observers = observers
+        self._agents = {"local": self._local_agent} if agents is None else agents
+        self.settings = session_settings(config)
+        self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
+        self._workers = ThreadPoolExecutor(1, "turn-model")
+        self._turn_model = self._load_turn_model()
+        for format in self._prompts:
+            self._try_ear(format)
+
+    async def make(self, control: CallControl) -> CallSession:
+        """The session that will hold ``control``'s call. Raises AsteriskError when it cannot be held."""
+        name = control.variables.get("agent", self._config.default_agent)
+        if name not in self._config.agents:
+            raise AsteriskError(f"the dialplan asks for agent {name!r}, and there is no such agent")
+        if isinstance(control, DialplanCall):
+            ways, format, call_id = [Way(control.transport, Downstream.STREAM)], control.format, control.channel_id
+        else:
+            assert isinstance(control, AriCallControl)
+            ways, format, call_id = self._sound.ways(), await self._format(control), str(uuid4())
+        return CallSession(
+            control=control,
+            ways=ways,
+            format=format,
+            agent=self._agents[self._config.provider(name)](format),
+            briefing=Briefing(
+                call_id=call_id,
+                agent=self._config.agent(name),
+                greeting=self._config.greeting(name),
+                prompt=self._config.prompt(name),
+                caller_number=control.caller_number,
+                dialled=control.variables.get("did") or control.dialled,
+            ),
+            tools=BUILT_IN,
+            observers=self._observers,
+            prompts=self._prompts[format],
+            ear=self._ear(format),
+            settings=self.settings,
+            clock=time.monotonic,
+            store=self._sound.store,
+            judge=self._judge(format),
+        )
+
+    def close(self) -> None:
+        """End the threads. No call may be left."""
+        self._workers.shutdown()
+
+    async def _format(self, control: AriCallControl) -> AudioFormat:
+        """16 kHz for a caller who has it and a leg that can carry it; a caller who is gone will be noticed later."""
+        wanted = self._config.streaming.sample_rate_hz
+        if wanted == 8000 or not self._sound.wideband:
+            return SLIN8
+        return SLIN16 if wanted == 16000 or await control.wideband() else SLIN8
+
+    def _local_agent(self, format: AudioFormat) -> Agent:
+        return LocalAgent(local_settings(self._config), line_rate=format.rate)
+
+    def _ear(self, format: AudioFormat) -> VoiceActivity:
+        settings = self.settings.vad
+        return VoiceActivity(format, settings, make_scorer(format, settings))
+
+    def _try_ear(self, format: AudioFormat) -> None:
+        try:
+            self._ear(format)
+        except ValueError as error:
+            raise ConfigError(f"vad: {error}") from error
+
+    def _load_turn_model(self) -> TurnModel | None:
+        path = self._config.vad.turn_model
+        return None if path is None else TurnModel(path)
+
+    def _judge(self, format: AudioFormat) -> TurnJudge | None:
+        model = self._turn_model
+        return None if model is None else TurnJudge(format, model.complete, self._workers)

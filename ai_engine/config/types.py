@@ -1,0 +1,45 @@
+"""The kinds of value a setting can have, each checked where it is read."""
+
+from ipaddress import IPv6Address, ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+
+def _network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+def _host(text: str) -> str:
+    if ":" in text:
+        try:
+            IPv6Address(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no IPv6 address; a port has a key of its own") from error
+    return text
+
+
+def _server(text: str) -> str:
+    if not URL(text).host:  # a port that is none is a ValueError by itself
+        raise ValueError(f"{text!r} names no host")
+    return text
+
+
+def _base(text: str) -> str:
+    if "?" in text or "#" in text:
+        raise ValueError(f"{text!r} must not have a query or a fragment, since paths are added to it")
+    return text
+
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$"), AfterValidator(_host)]
+Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+ListenPort = Annotated[int, Field(ge=0, le=65535)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$"), AfterValidator(_server), AfterValidator(_base)]
+WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/@]+(/\S*)?$"), AfterValidator(_server)]
+Network = Annotated[str, AfterValidator(_network)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Milliseconds = Annotated[int, Field(gt=0, le=600_000)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]

@@ -1,0 +1,30 @@
+"""The tool that presses keys for the agent."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ai_engine.call.events import DigitsAsked
+from ai_engine.session.ports import ToolContext
+
+_DIGITS = re.compile(r"[0-9*#A-D]{1,64}")
+
+
+class SendDtmf:
+    """Implements ``Tool``: what an agent needs to get through somebody else's menu."""
+
+    name = "send_dtmf"
+    description = "Press telephone keys, one after the other, for the person or machine on the line."
+    parameters: Mapping[str, Any] = {
+        "type": "object",
+        "properties": {"digits": {"type": "string", "pattern": "^[0-9*#A-D]{1,64}$"}},
+        "required": ["digits"],
+        "additionalProperties": False,
+    }
+
+    async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        digits = arguments.get("digits")
+        if not isinstance(digits, str) or not _DIGITS.fullmatch(digits):
+            return {"ok": False, "error": "digits must be 1 to 64 of 0-9, *, #, A-D"}
+        call.happened(DigitsAsked(digits))
+        return {"ok": True}
