@@ -11,7 +11,6 @@ from ai_engine.app.sound import Sound
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.audio.speech import make_scorer
-from ai_engine.audio.turn_model import TurnModel
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
 from ai_engine.config.adapters import local_settings, session_settings
@@ -49,7 +48,7 @@ class CallFactory:
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
         self._workers = ThreadPoolExecutor(1, "turn-model")
-        self._turn_model = self._load_turn_model()
+        self._judge_turn = self._load_turn_model()
         for format in self._prompts:
             self._try_ear(format)
 
@@ -110,10 +109,14 @@ class CallFactory:
         except ValueError as error:
             raise ConfigError(f"vad: {error}") from error
 
-    def _load_turn_model(self) -> TurnModel | None:
+    def _load_turn_model(self) -> Callable[[bytes], float] | None:
         path = self._config.vad.turn_model
-        return None if path is None else TurnModel(path)
+        if path is None:
+            return None
+        # 30 MB that nobody should pay for who has no such model.
+        from ai_engine.audio.turn_model import TurnModel  # noqa: PLC0415
+
+        return TurnModel(path).complete
 
     def _judge(self, format: AudioFormat) -> TurnJudge | None:
-        model = self._turn_model
-        return None if model is None else TurnJudge(format, model.complete, self._workers)
+        return None if self._judge_turn is None else TurnJudge(format, self._judge_turn, self._workers)
