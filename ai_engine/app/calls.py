@@ -61,7 +61,8 @@ class CallFactory:
             ways, format, call_id = [Way(control.transport, Downstream.STREAM)], control.format, control.channel_id
         else:
             assert isinstance(control, AriCallControl)
-            ways, format, call_id = self._sound.ways(), await self._format(control), str(uuid4())
+            ways, call_id = self._sound.ways(), str(uuid4())
+            format = await self._format(control, ways)
         return CallSession(
             control=control,
             ways=ways,
@@ -89,10 +90,14 @@ class CallFactory:
         """End the threads. No call may be left."""
         self._workers.shutdown()
 
-    async def _format(self, control: AriCallControl) -> AudioFormat:
+    async def _format(self, control: AriCallControl, ways: Sequence[Way]) -> AudioFormat:
         """16 kHz for a caller who has it and a leg that can carry it; a caller who is gone will be noticed later."""
         wanted = self._config.streaming.sample_rate_hz
-        if wanted == 8000 or not self._sound.wideband:
+        if wanted == 8000 or not ways:
+            return SLIN8
+        if not self._sound.wideband(ways[0]):
+            if wanted == 16000:
+                log.warning("this way carries 8000 Hz only", way=str(ways[0]), sample_rate_hz=wanted)
             return SLIN8
         return SLIN16 if wanted == 16000 or await control.wideband() else SLIN8
 

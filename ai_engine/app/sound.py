@@ -62,7 +62,7 @@ class Sound:
     def ways(self) -> list[Way]:
         """For a call that comes now, best first: the configured transport, then what else this Asterisk can do."""
         able = self._abilities()
-        names = able.transports() or tuple(self._transports)
+        names = able.transports()
         wanted = self._config.audio_transport
         if wanted != "auto" and wanted not in names:
             log.warning("Asterisk cannot do the configured transport", audio_transport=wanted, able=names)
@@ -77,11 +77,11 @@ class Sound:
     def store(self) -> SoundStore:
         return self._files
 
-    @property
-    def wideband(self) -> bool:
-        """Whether the transport a call would begin with carries 16 kHz."""
-        first = self.ways()[0].transport
-        return first is self.websocket or (first is self.audiosocket and self._abilities().audiosocket_wideband)
+    def wideband(self, way: Way) -> bool:
+        """Whether ``way`` carries 16 kHz on this Asterisk."""
+        if way.transport is self.audiosocket:
+            return self._abilities().audiosocket_wideband
+        return way.transport is self.websocket
 
     def snapshot(self) -> dict[str, Any]:
         """Counters as plain data; reads values, changes nothing."""

@@ -100,6 +100,11 @@ class CallerMuttered(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CallerAnswered(CallEvent):
+    """What stirred was long enough for a word, and the agent had all but finished: an early answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallerMeant(CallEvent):
     """What the caller muttered was meant to interrupt."""
 

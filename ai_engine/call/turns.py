@@ -17,6 +17,7 @@ from ai_engine.call.actions import (
 )
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerAnswered,
     CallerHeld,
     CallerHummed,
     CallerMeant,
@@ -26,6 +27,7 @@ from ai_engine.call.events import (
     CallerStirred,
     CallerUnheld,
     CallEvent,
+    DigitReceived,
     DoubtElapsed,
     FalseAlarm,
     PlayoutDrained,
@@ -54,7 +56,9 @@ class Floor(StrEnum):
 Row = tuple[Floor, tuple[Action, ...]]
 
 TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
-    (Floor.NOBODY, CallerSpoke): (Floor.CALLER, (StopSilenceTimer(), Listen())),
+    # A reply that is still being made is not to begin into the caller's words.
+    (Floor.NOBODY, CallerSpoke): (Floor.CALLER, (StopSilenceTimer(), StopPlayout(), Listen())),
+    (Floor.NOBODY, DigitReceived): (Floor.NOBODY, (StartSilenceTimer(),)),
     (Floor.NOBODY, AgentSpoke): (Floor.AGENT, (StopSilenceTimer(),)),
     # Back from hold, in the middle of a reply.
     (Floor.NOBODY, PlayoutResumed): (Floor.AGENT, (StopSilenceTimer(),)),
@@ -72,6 +76,7 @@ TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
     (Floor.AGENT, PlayoutDrained): (Floor.NOBODY, (StartSilenceTimer(),)),
     (Floor.CONTESTED, CallerSpoke): (Floor.CALLER, (StopPlayout(),)),
     (Floor.CONTESTED, FalseAlarm): (Floor.AGENT, (Dismiss(), ResumePlayout())),
+    (Floor.CONTESTED, CallerAnswered): (Floor.AGENT_PENDING, (StopPlayout(), AskAgent())),
     (Floor.CONTESTED, CallerMuttered): (Floor.WEIGHED, (AskWhatItWas(),)),
     (Floor.WEIGHED, CallerStirred): (Floor.CONTESTED, (Listen(),)),
     (Floor.WEIGHED, CallerSpoke): (Floor.CALLER, (StopPlayout(), Listen())),

@@ -165,10 +165,17 @@ class ConfigFile(Section):
         vad = self.vad
         if not vad.end_silence_min_ms <= vad.end_silence_ms <= vad.end_silence_max_ms:
             yield ("vad", "end_silence_ms"), "must lie between end_silence_min_ms and end_silence_max_ms"
-        if self.barge_in.confirm_ms < self.barge_in.min_ms:
-            yield ("barge_in", "confirm_ms"), "must not be less than min_ms"
-        if self.streaming.jitter_buffer_max_ms < self.streaming.jitter_buffer_ms:
-            yield ("streaming", "jitter_buffer_max_ms"), "must not be less than jitter_buffer_ms"
+        if vad.max_turn_ms < vad.end_silence_max_ms:
+            yield ("vad", "max_turn_ms"), "must not be less than end_silence_max_ms"
+        if self.barge_in.confirm_ms < max(self.barge_in.min_ms, self.barge_in.word_ms):
+            yield ("barge_in", "confirm_ms"), "must not be less than min_ms and word_ms"
+        if self.streaming.jitter_buffer_max_ms < max(self.streaming.jitter_buffer_ms, self.streaming.low_water_ms):
+            yield ("streaming", "jitter_buffer_max_ms"), "must not be less than jitter_buffer_ms and low_water_ms"
+        if self.asterisk.dead_man_seconds < self.asterisk.request_seconds * 3 / 2 + 2:
+            yield (
+                ("asterisk", "dead_man_seconds"),
+                "must be more than one and a half times request_seconds, and 2 s: one slow request would end a call",
+            )
 
 
 class Secrets(Section):

@@ -55,7 +55,7 @@ class LegacySection(Section):
 class Timeouts(Section):
     """How long the parts of a call may take, in milliseconds."""
 
-    connect_ms: Milliseconds = 3000
+    connect_ms: Milliseconds = 1500
     """Until Asterisk has connected the media leg; then the next transport is tried."""
     provider_start_ms: Milliseconds = 1500
     """Until the provider's session is open; the caller hears silence meanwhile."""

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerAnswered,
+    CallerHummed,
     CallerMeant,
+    CallerMuttered,
     CallerPaused,
     CallerSaid,
     CallerSpoke,
     CallerStirred,
     CallEvent,
+    DoubtElapsed,
+    FalseAlarm,
     PlayoutHeld,
     ReplyCut,
     Stage,
@@ -47,6 +52,11 @@ class TurnTimes:
     def response_ms(self) -> float | None:
         """From the caller's last voice to the agent's first frame."""
         return self._ms(self.last_voice, self.first_frame)
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether a reply that is cut now was cut by this turn."""
+        return self.end_of_turn is None or self.agent_silent is not None
 
     @property
     def barge_in_ms(self) -> float | None:
@@ -88,6 +98,8 @@ class Waterfall:
         self.turns: list[TurnTimes] = []
         self._stir: TurnTimes | None = None
         """What may become a turn, if it is one."""
+        self._weighed = False
+        """It is over, and its words are awaited."""
 
     def happened(self, event: CallEvent, now: float) -> None:
         """Take note of ``event`` at loop time ``now`` (seconds)."""
@@ -96,15 +108,22 @@ class Waterfall:
                 self._stir = TurnTimes(onset=now - confirmed_ms / 1000)
             case PlayoutHeld() if self._stir is not None and self._stir.agent_silent is None:
                 self._stir.agent_silent = now
+            case CallerMuttered() if self._stir is not None:
+                self._stir.last_voice = self._stir.end_of_turn = now
+                self._weighed = True
+            case FalseAlarm() | CallerHummed() | DoubtElapsed():
+                self._stir, self._weighed = None, False
             case CallerSpoke(confirmed_ms):
                 self._begin(now - confirmed_ms / 1000)
-            case CallerMeant() if self._stir is not None:
+            case CallerMeant() | CallerAnswered() if self._stir is not None:
                 self._begin(self._stir.onset)
+            case CallerSaid() | StageReached() if self._stir is not None and self._weighed:
+                self._note(self._stir, event, now)
             case _ if self.turns:
                 self._note(self.turns[-1], event, now)
 
     def _begin(self, onset: float) -> None:
-        stir, self._stir = self._stir, None
+        stir, self._stir, self._weighed = self._stir, None, False
         # A stir that became nothing lies before this onset.
         self.turns.append(stir if stir is not None and stir.onset >= onset - _SAME_ONSET_SECONDS else TurnTimes(onset))
 
@@ -121,7 +140,7 @@ class Waterfall:
                 self._first(turn, _FIELDS[stage], now)
             case AgentSpoke():
                 self._first(turn, "first_frame", now)
-            case ReplyCut(heard_ms=heard_ms) if turn.end_of_turn is None and turn.heard_ms is None:
+            case ReplyCut(heard_ms=heard_ms) if turn.interrupts and turn.heard_ms is None:
                 turn.heard_ms = heard_ms
                 self._first(turn, "agent_silent", now)
             case _:

@@ -4,17 +4,28 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from ai_engine.call.events import AgentLost, AgentStarted, CallEvent, ToolAsked
-from ai_engine.errors import ProviderError
-from ai_engine.session.ports import Agent, Briefing, Tool, ToolContext
+from ai_engine.errors import AsteriskError, CallGone, ProviderError
+from ai_engine.session.ports import Agent, Briefing, CallControl, Tool, ToolContext
+
+log = structlog.get_logger(__name__)
 
 
 class AgentLink:
     """One agent of one call; whatever it does or fails to do becomes an event."""
 
-    def __init__(self, agent: Agent, tools: Mapping[str, Tool], happened: Callable[[CallEvent], None]) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        tools: Mapping[str, Tool],
+        control: CallControl,
+        happened: Callable[[CallEvent], None],
+    ) -> None:
         self._agent = agent
         self._tools = tools
+        self._control = control
         self._happened = happened
 
     async def start(self, briefing: Briefing, seconds: float) -> bool:
@@ -49,3 +60,12 @@ class AgentLink:
         else:
             result = await tool.run(asked.arguments, call)
         self._agent.answer_tool(asked.id, result)
+
+    async def press(self, digits: str) -> None:
+        """Press keys for the agent; what Asterisk refuses is logged."""
+        try:
+            await self._control.send_digits(digits)
+        except CallGone:
+            pass
+        except AsteriskError as error:
+            log.warning("keys could not be pressed", error=str(error))

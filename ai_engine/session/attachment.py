@@ -54,6 +54,7 @@ class Attachment:
         self._happened = happened
         self._files: FileVoice | None = None
         self._reopening: asyncio.Task[None] | None = None
+        self._voice_failed = False
 
     async def open(self) -> None:
         """Attach over the first way that works; ends in MediaAttached, or in what ends the call."""
@@ -62,7 +63,9 @@ class Attachment:
 
     def reopen(self, failure: MediaLost | PlayoutFailed) -> None:
         """The way in use failed. The socket and Asterisk may both report one loss: one new connection is made."""
-        if self._reopening is None or self._reopening.done():
+        if self._reopening is not None and not self._reopening.done():
+            self._voice_failed |= isinstance(failure, PlayoutFailed)
+        else:
             self._reopening = self._spawn(self._reopen(failure.reason, isinstance(failure, PlayoutFailed)))
 
     def playback_ended(self, event: PlaybackEnded) -> None:
@@ -77,7 +80,11 @@ class Attachment:
 
     async def _reopen(self, reason: str, voice_failed: bool) -> None:
         async with self._telling():
-            self._attach(await self._path.reopen(reason, voice_failed=voice_failed))
+            media = await self._path.reopen(reason, voice_failed=voice_failed)
+            while self._voice_failed:
+                self._voice_failed = False
+                media = await self._path.reopen("files failed meanwhile", voice_failed=True)
+            self._attach(media)
 
     @asynccontextmanager
     async def _telling(self) -> AsyncIterator[None]:

@@ -117,6 +117,10 @@ class FileReply:
     def waiting_ms(self) -> float:
         return self._cutter.waiting_ms + sum(self._source.ms(len(sentence.pcm)) for sentence in self.sentences)
 
+    @property
+    def left_ms(self) -> float:
+        return self._cutter.waiting_ms + sum(sentence.left_ms for sentence in self.sentences)
+
     def push(self, pcm: bytes) -> None:
         for piece in self._cutter.push(pcm):
             self._add(piece)

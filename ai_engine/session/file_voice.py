@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import islice
+from math import inf
 from typing import Any
 
 import structlog
@@ -82,6 +83,10 @@ class FileVoice:
     @property
     def held(self) -> bool:
         return self._held
+
+    @property
+    def left_ms(self) -> float:
+        return sum(reply.left_ms for reply in self._replies) if all(reply.finished for reply in self._replies) else inf
 
     def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
         if self._highest is not None and reply <= self._highest:
@@ -166,7 +171,7 @@ class FileVoice:
                 return self._frame_of(reply, reply.sentences[0])
             if reply.sentences:
                 reply.put_behind()
-            elif not reply.finished:
+            elif self._held or not reply.finished:
                 return None
             elif not reply.started:
                 self._start(reply)

@@ -84,6 +84,8 @@ class MediaPath:
                 async with asyncio.timeout(self._seconds):
                     self._media = await self._connect(way)
             except TimeoutError:
+                # It would take as long again with files: a caller who hears nothing does not wait that long.
+                self._left = [other for other in self._left if other.transport is not way.transport]
                 await self._give_up(way, f"no media connection within {self._seconds:g} s")
             except (AsteriskError, PeerError, MediaError) as error:
                 await self._give_up(way, str(error))
@@ -93,12 +95,14 @@ class MediaPath:
         raise NoWay("there is no other way for sound to travel")
 
     async def reopen(self, reason: str, *, voice_failed: bool = False) -> Media:
-        """The way in use failed. A lost stream goes on as files; with ``voice_failed`` no file is tried again.
+        """The way in use failed. A lost stream goes on as files, over another transport if there is one; with
+        ``voice_failed`` no file is tried again.
 
         Raises NoWay, CallGone.
         """
         assert self.way is not None
-        self._left.sort(key=lambda way: way.downstream is not Downstream.FILE)
+        broken = self.way.transport
+        self._left.sort(key=lambda way: (way.downstream is not Downstream.FILE, way.transport is broken))
         if voice_failed:
             self._left = [way for way in self._left if way.downstream is not Downstream.FILE]
         await self._give_up(self.way, reason)

@@ -297,6 +297,9 @@ class ToolContext(Protocol):
 
     call_id: str
 
+    @property
+    def caller_speaking(self) -> bool: ...
+
     def happened(self, event: CallEvent) -> None: ...
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -21,14 +22,14 @@ class Registry:
         """``make`` builds a session for a channel; it may raise, and the caller then goes to the human."""
         self._make = make
         self._settings = settings
-        self._sessions: dict[str, CallSession] = {}
+        self._sessions: dict[CallSession, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
         self.totals: dict[str, int] = {"admitted": 0, "failed": 0}
 
     @property
     def calls(self) -> list[CallSession]:
-        return list(self._sessions.values())
+        return list(self._sessions)
 
     def admit(self, control: CallControl) -> None:
         """Take a channel that arrived in our application; returns at once."""
@@ -48,10 +49,10 @@ class Registry:
 
     async def _hold(self, control: CallControl) -> None:
         session = await self._make_or_none(control) if self._open else None
-        if session is None:
+        if session is None or not self._open:
             await self._hand_on(control)
             return
-        self._sessions[session.call_id] = session
+        self._sessions[session] = None
         self.totals["admitted"] += 1
         try:
             reason = await session.run()
@@ -60,7 +61,7 @@ class Registry:
             self.totals["failed"] += 1
             log.exception("call failed, its caller was handed to the human", call_id=session.call_id)
         finally:
-            del self._sessions[session.call_id]
+            del self._sessions[session]
 
     async def _make_or_none(self, control: CallControl) -> CallSession | None:
         try:
@@ -69,10 +70,16 @@ class Registry:
             self.totals["failed"] += 1
             log.error("call cannot be held, its caller is handed to the human", error=str(error))
             return None
+        except Exception:  # noqa: BLE001 - the edge of a call, as below
+            self.totals["failed"] += 1
+            log.exception("call cannot be held, its caller is handed to the human")
+            return None
 
     async def _hand_on(self, control: CallControl) -> None:
         try:
             await control.transfer(self._settings.human_context, self._settings.human_extension)
-            await control.close()
         except (AsteriskError, CallGone) as error:
             log.warning("caller could not be handed on", channel=control.channel_id, error=str(error))
+        finally:
+            with suppress(AsteriskError, CallGone):
+                await control.close()

@@ -11,7 +11,7 @@ from ai_engine.audio.vad import VadSettings
 class SessionSettings:
     """Times in seconds unless the name says milliseconds."""
 
-    media_seconds: float = 3.0
+    media_seconds: float = 1.5
     """How long Asterisk may take to connect the media leg, over one transport."""
     provider_start_seconds: float = 1.5
     """How long an agent may take to open its session; the caller hears silence meanwhile."""

@@ -5,10 +5,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+import structlog
+
 from ai_engine.audio.format import FRAME_MS, SLIN16, AudioFormat
 from ai_engine.audio.resample import Resampler
 
 _KEPT_SECONDS = 8
+
+log = structlog.get_logger(__name__)
 
 
 class TurnJudge:
@@ -45,5 +49,7 @@ class TurnJudge:
         if self._next is not None:
             following, self._next = self._next, None
             self.ask(following)
-        elif not done.cancelled() and done.exception() is None:
+        elif not done.cancelled() and (error := done.exception()) is not None:
+            log.warning("the turn model failed, silence decides", error=repr(error))
+        elif not done.cancelled():
             answer(done.result())

@@ -8,6 +8,9 @@ from ai_engine.call.lifecycle import Phase
 from ai_engine.errors import AsteriskError, CallGone
 from ai_engine.session.ports import CallControl
 
+_AGAIN_SECONDS = 1.0
+"""After Asterisk did not answer."""
+
 
 class Upkeep:
     """Two endless tasks, ``stay_alive`` and ``show``; Asterisk being away for a while ends neither."""
@@ -21,10 +24,13 @@ class Upkeep:
 
     async def stay_alive(self) -> None:
         """Refresh the dead-man switch: should this stop, Asterisk itself takes the caller to a human."""
+        pause = usual = self._dead_man_seconds / 3
         while True:
-            await asyncio.sleep(self._dead_man_seconds / 3)
+            await asyncio.sleep(pause)
+            pause = min(_AGAIN_SECONDS, usual)
             with suppress(AsteriskError, CallGone):
                 await self._control.keep_alive(self._dead_man_seconds)
+                pause = usual
 
     async def show(self) -> None:
         """Set channel variables for whoever looks with ``core show channel``."""
@@ -32,8 +38,14 @@ class Upkeep:
             await self._changed.wait()
             self._changed.clear()
             news, self._news = self._news, {}
-            with suppress(AsteriskError, CallGone):
+            try:
                 await self._control.set_variables(news)
+            except CallGone:
+                return
+            except AsteriskError:
+                self._news = news | self._news
+                await asyncio.sleep(_AGAIN_SECONDS)
+                self._changed.set()
 
     def entered(self, phase: Phase) -> None:
         """The call has come to ``phase``."""

@@ -14,6 +14,7 @@ from ai_engine.audio.voice import Voice
 from ai_engine.call.events import (
     AgentLost,
     AgentSpoke,
+    CallerAnswered,
     CallerMuttered,
     CallerPaused,
     CallerSpoke,
@@ -37,6 +38,11 @@ without a frame the ear is given silence, so that a turn still ends."""
 
 _MOST_WAITING = 5
 """Caller frames kept for the observers' 20 ms grid; more than that is a burst, and the oldest is dropped."""
+
+
+_LAST_WORDS_MS = 1000
+"""A word into the last second of what the agent has to say is an early answer, and no remark: it asks "Shall I book
+it?", and "yes" comes a moment too soon."""
 
 
 class VoiceLine:
@@ -150,6 +156,8 @@ class VoiceLine:
 
     def play(self, reply: ReplyId, pcm: bytes) -> bool:
         """Queue audio the agent made for an open reply, at our level; False when it is refused."""
+        if not self._voice.is_open(reply):
+            return False
         return self._voice.push(reply, pcm if self._level is None else self._level.process(pcm))
 
     def play_prompt(self, reply: ReplyId, pcm: bytes) -> None:
@@ -198,6 +206,10 @@ class VoiceLine:
         self._voice.resume()
         self._take_back()
         return tuple(ReplyCut(ReplyId(cut.reply), max(0.0, cut.heard_ms - lag_ms)) for cut in cuts)
+
+    def listen_anew(self) -> None:
+        """As if nothing had been heard yet: what came so far was not the caller."""
+        self._ear.forget()
 
     @property
     def idle(self) -> bool:
@@ -250,6 +262,8 @@ class VoiceLine:
                 self._happened(CallerStirred(confirmed_ms))
             case Spoke(confirmed_ms):
                 self._happened(CallerSpoke(confirmed_ms))
+            case Settled(word=True, echo=False) if self._voice.left_ms <= _LAST_WORDS_MS:
+                self._happened(CallerAnswered())
             case Settled(word=True, echo=False):
                 self._happened(CallerMuttered())
             case Settled(echo=echo):

@@ -15,5 +15,7 @@ class Hangup:
     parameters: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        if call.caller_speaking:
+            return {"ok": False, "error": "the caller is speaking; listen first"}
         call.happened(HangupAsked())
         return {"ok": True}

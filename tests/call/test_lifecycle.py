@@ -93,6 +93,16 @@ def test_a_call_that_loses_its_sound_goes_on_while_another_way_is_sought(loss: C
     assert (phase, actions[-1]) == (Phase.TALKING, do.Reattach())
 
 
+def test_words_that_are_held_are_said_before_the_hand_over() -> None:
+    assert after(ATTACHED, STARTED, TransferAsked("please"))[1][-1] == do.ResumePlayout()
+    assert after(ATTACHED, STARTED, HangupAsked(), TransferAsked("please"))[1][-1] == do.ResumePlayout()
+
+
+def test_a_human_can_be_had_before_there_is_sound() -> None:
+    phase, actions = after(TransferAsked("the caller pressed 0"))
+    assert (phase, actions[-1]) == (Phase.ENDED, do.EndCall(EndReason.TRANSFERRED))
+
+
 def test_a_caller_who_meant_to_interrupt_the_goodbye_is_listened_to() -> None:
     assert after(ATTACHED, STARTED, HangupAsked(), CallerMeant())[0] is Phase.TALKING
 

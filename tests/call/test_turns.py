@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ai_engine.call import actions as do
 from ai_engine.call.events import (
     AgentSpoke,
+    CallerAnswered,
     CallerHeld,
     CallerHummed,
     CallerMeant,
@@ -15,6 +16,7 @@ from ai_engine.call.events import (
     CallerSpoke,
     CallerStirred,
     CallerUnheld,
+    DigitReceived,
     DoubtElapsed,
     FalseAlarm,
     PlayoutDrained,
@@ -33,6 +35,7 @@ EVENTS = [
     CallerStirred(),
     FalseAlarm(),
     CallerMuttered(),
+    CallerAnswered(),
     CallerMeant(),
     CallerHummed(),
     DoubtElapsed(),
@@ -58,7 +61,8 @@ def at(floor: Floor) -> Turns:
 @pytest.mark.parametrize(
     ("floor", "event", "after", "actions"),
     [
-        (Floor.NOBODY, CallerSpoke(), Floor.CALLER, (do.StopSilenceTimer(), do.Listen())),
+        (Floor.NOBODY, CallerSpoke(), Floor.CALLER, (do.StopSilenceTimer(), do.StopPlayout(), do.Listen())),
+        (Floor.NOBODY, DigitReceived("1"), Floor.NOBODY, (do.StartSilenceTimer(),)),
         (Floor.NOBODY, AgentSpoke(REPLY), Floor.AGENT, (do.StopSilenceTimer(),)),
         (Floor.NOBODY, SilenceElapsed(), Floor.AGENT_PENDING, (do.Nudge(),)),
         (Floor.CALLER, CallerPaused(), Floor.AGENT_PENDING, (do.AskAgent(),)),
@@ -72,6 +76,7 @@ def at(floor: Floor) -> Turns:
         (Floor.AGENT, CallerStirred(), Floor.CONTESTED, (do.HoldPlayout(), do.Listen())),
         (Floor.CONTESTED, CallerSpoke(), Floor.CALLER, (do.StopPlayout(),)),
         (Floor.CONTESTED, FalseAlarm(), Floor.AGENT, (do.Dismiss(), do.ResumePlayout())),
+        (Floor.CONTESTED, CallerAnswered(), Floor.AGENT_PENDING, (do.StopPlayout(), do.AskAgent())),
         (Floor.CONTESTED, CallerMuttered(), Floor.WEIGHED, (do.AskWhatItWas(),)),
         (Floor.CONTESTED, ReplyBegan(REPLY), Floor.AGENT_PENDING, (do.StopPlayout(),)),
         (Floor.WEIGHED, CallerStirred(), Floor.CONTESTED, (do.Listen(),)),
@@ -98,7 +103,7 @@ def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, .
 
 
 def test_every_row_is_tested_above() -> None:
-    assert len(TRANSITIONS) == 29
+    assert len(TRANSITIONS) == 31
 
 
 def test_an_event_without_a_row_changes_nothing() -> None:

@@ -3,7 +3,9 @@
 from ai_engine.call.events import (
     AgentSpoke,
     AgentStarted,
+    CallerHummed,
     CallerMeant,
+    CallerMuttered,
     CallerPaused,
     CallerSaid,
     CallerSpoke,
@@ -87,10 +89,27 @@ def test_a_word_that_was_meant_is_a_turn_and_a_cough_is_none() -> None:
         (9.3, FalseAlarm()),
         (10.1, CallerStirred(confirmed_ms=100)),
         (10.12, PlayoutHeld(ONE)),
+        (10.6, CallerMuttered()),
+        (10.7, CallerSaid("stop")),
         (10.7, CallerMeant()),
         (10.7, ReplyCut(ONE, heard_ms=3210.0)),
+        (11.1, AgentSpoke(TWO)),
     )
     assert (turn["onset"], turn["barge_in_ms"], turn["heard_ms"]) == (10.0, 120.0, 3210.0)
+    assert (turn["text"], turn["transcript_ms"], turn["first_frame_ms"]) == ("stop", 100.0, 500.0)
+
+
+def test_a_hum_belongs_to_no_turn() -> None:
+    [turn] = turns(
+        (5.0, CallerSpoke()),
+        (6.0, CallerPaused(500)),
+        (6.1, CallerSaid("tell me")),
+        (10.1, CallerStirred(confirmed_ms=100)),
+        (10.6, CallerMuttered()),
+        (10.7, CallerSaid("mm-hm")),
+        (10.7, CallerHummed()),
+    )
+    assert turn["text"] == "tell me"
 
 
 def test_cut_after_the_turn_is_no_barge_in() -> None:

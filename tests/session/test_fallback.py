@@ -10,12 +10,18 @@ from ai_engine.call.events import (
     MediaLost,
     PlaybackEnded,
     PlayoutFailed,
+    ReplyAudio,
+    ReplyBegan,
     ReplyCut,
+    ReplyEnded,
+    ReplyId,
     ToolAsked,
 )
+from ai_engine.call.turns import Floor
 from ai_engine.errors import AsteriskError, PeerError
 from ai_engine.session.media_path import Downstream, Way, ways
-from tests.fakes.call_parts import FakeMedia, FakeTransport, ScriptedAgent, stream_over
+from ai_engine.session.settings import SessionSettings
+from tests.fakes.call_parts import VOICE, FakeMedia, FakeTransport, ScriptedAgent, stream_over
 from tests.fakes.one_call import Call, place
 
 SENTENCE_MS = 2000
@@ -143,3 +149,99 @@ def test_a_tool_presses_keys_and_bad_keys_are_refused() -> None:
         assert "send_digits 12#" in call.control.done
 
     assert place(story).witness.saw(DigitsAsked) == [DigitsAsked("12#")]
+
+
+def test_a_file_that_ends_just_as_the_agent_is_held_does_not_silence_the_call_for_good() -> None:
+    media = FakeMedia()
+
+    async def story(call: Call) -> None:
+        await media.run(300)
+        playback = call.control.playing[0]
+        await media.run(120, VOICE)
+        assert call.session.floor is Floor.CONTESTED
+        call.control.tell(PlaybackEnded(playback))  # it was over before the pause took hold
+        await media.run(30_000)
+        assert "nudge" in call.agent.told
+
+    place(
+        story,
+        ScriptedAgent(("Hello.", 400), ("Still there?", 400)),
+        ways=[Way(FakeTransport(media), Downstream.FILE)],
+    )
+
+
+def test_a_disk_that_fills_while_another_way_is_sought_is_not_forgotten() -> None:
+    first, second, third = FakeMedia(), FakeMedia(), FakeMedia()
+    one, two = FakeTransport(first, third, name="one"), FakeTransport(second, name="two")
+
+    async def story(call: Call) -> None:
+        await first.run(100)
+        call.control.tell(PlaybackEnded(call.control.playing[0]))
+        await first.run(400)
+        call.store.full = True
+        assert first.line is not None
+        first.line.media_lost("reset")
+        first.closed = True
+        call.agent.reply("More.", 400)
+        await asyncio.sleep(0.2)
+        await (second if third.line is None else third).run(300)
+        await third.run(1000)
+        assert third.heard_ms() == 400
+
+    place(
+        story,
+        ScriptedAgent(("Hello there.", 400)),
+        ways=[Way(one, Downstream.FILE), Way(two, Downstream.FILE), Way(one, Downstream.STREAM)],
+    )
+
+
+def test_after_a_loss_the_other_transport_comes_first() -> None:
+    first, second = FakeMedia(), FakeMedia()
+    one, two = FakeTransport(first, None, name="one"), FakeTransport(second, name="two")
+
+    async def story(call: Call) -> None:
+        await first.run(200)
+        assert first.line is not None
+        first.line.media_lost("reset")
+        first.closed = True
+        await asyncio.sleep(0.1)
+        assert second.line is not None
+
+    call = place(story, ways=ways([one, two], Downstream.STREAM, files=True))
+    assert call.witness.saw(MediaAttached)[-1] == MediaAttached("two/file")
+
+
+def test_one_slow_request_does_not_let_the_dead_man_switch_fire() -> None:
+    async def story(call: Call) -> None:
+        loop = asyncio.get_running_loop()
+        kept: list[float] = []
+        asked = 0
+
+        async def keep_alive(seconds: int) -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 2:
+                await asyncio.sleep(5.0)
+                raise AsteriskError("no answer in time")
+            kept.append(loop.time())
+
+        call.control.keep_alive = keep_alive  # type: ignore[method-assign]
+        await call.quiet(40_000)
+        assert max(later - earlier for earlier, later in zip(kept, kept[1:], strict=False)) < 15 - 2
+
+    place(story, settings=SessionSettings(level=None, no_input_seconds=60.0))
+
+
+def test_half_a_sample_of_a_refused_reply_does_not_ruin_the_next() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(100)
+        call.agent.tell(ReplyBegan(ReplyId(5)))
+        await call.quiet(20)
+        call.agent.tell(ReplyAudio(ReplyId(1), VOICE * 3 + b"\0"))
+        call.agent.tell(ReplyAudio(ReplyId(5), b"\x00\x10" * 160 * 50))
+        call.agent.tell(ReplyEnded(ReplyId(5)))
+        await call.quiet(1500)
+        loudest = max(abs(sample) for frame in call.media.sent if frame for sample in memoryview(frame).cast("h"))
+        assert loudest > 1000
+
+    place(story, ScriptedAgent(), settings=SessionSettings())

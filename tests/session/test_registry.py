@@ -102,3 +102,53 @@ def test_a_drain_waits_then_hands_on_and_lets_nobody_in() -> None:
         assert late.done == ["transfer offhook,human", "close"]
 
     run_virtual(run())
+
+
+def test_whatever_making_a_session_raises_the_caller_reaches_a_human() -> None:
+    async def run() -> None:
+        def make(_: CallControl) -> object:
+            raise KeyError("a defect")
+
+        control = FakeControl()
+        calls = registry(make)
+        calls.admit(control)
+        await settle()
+        assert control.done == ["transfer offhook,human", "close"]
+        assert calls.totals["failed"] == 1
+
+    run_virtual(run())
+
+
+def test_a_call_that_is_being_made_when_the_engine_stops_is_handed_on() -> None:
+    async def run() -> None:
+        async def make(_: CallControl) -> object:
+            await asyncio.sleep(3.0)  # Asterisk takes its time to say what codec it is
+            return FakeSession()
+
+        control = FakeControl()
+        calls = Registry(make, SessionSettings())  # type: ignore[arg-type]
+        calls.admit(control)
+        await settle()
+        await calls.drain(0.0)
+        assert calls.calls == []
+        assert control.done == ["transfer offhook,human", "close"]
+
+    run_virtual(run())
+
+
+def test_two_calls_of_one_name_are_both_held() -> None:
+    async def run() -> None:
+        sessions = [FakeSession("same"), FakeSession("same")]
+        calls = registry(lambda _: sessions.pop())
+        first, second = sessions
+        calls.admit(FakeControl())
+        calls.admit(FakeControl())
+        await settle()
+        assert len(calls.calls) == 2
+        second.end.set_result(EndReason.CALLER_HUNG_UP)
+        await settle()
+        assert calls.calls == [first]
+        first.end.set_result(EndReason.CALLER_HUNG_UP)
+        await settle()
+
+    run_virtual(run())

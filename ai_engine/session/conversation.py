@@ -1,0 +1,300 @@
+"""What is decided in a call, and done about it: events in, actions out."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any
+
+import structlog
+
+from ai_engine.call import actions as do
+from ai_engine.call.actions import Action, EndReason, Prompt
+from ai_engine.call.backchannel import asks_for_nothing
+from ai_engine.call.events import (
+    AgentLost,
+    AgentSpoke,
+    CallerAnswered,
+    CallerHeld,
+    CallerHummed,
+    CallerMeant,
+    CallerSaid,
+    CallerSpoke,
+    CallerUnheld,
+    CallEvent,
+    DigitReceived,
+    DigitsAsked,
+    DoubtElapsed,
+    HangupAsked,
+    MediaAttached,
+    MediaExhausted,
+    MediaLost,
+    PlaybackEnded,
+    PlayoutDrained,
+    PlayoutFailed,
+    PlayoutIdle,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyCut,
+    ReplyEnded,
+    ReplyId,
+    ReplyText,
+    SilenceElapsed,
+    TimeRanOut,
+    ToolAsked,
+    TransferAsked,
+)
+from ai_engine.call.lifecycle import Lifecycle, Phase
+from ai_engine.call.transcript import Transcript
+from ai_engine.call.turns import Floor, Turns
+from ai_engine.session.agent_link import AgentLink
+from ai_engine.session.attachment import Attachment, Spawn
+from ai_engine.session.ports import Agent, Observer
+from ai_engine.session.settings import SessionSettings
+from ai_engine.session.timers import Timers
+from ai_engine.session.upkeep import Upkeep
+from ai_engine.session.voice_line import VoiceLine
+
+log = structlog.get_logger(__name__)
+
+_PROMPT_REPLY = ReplyId(2**32)
+"""The engine's own sentence comes after every reply an agent can have made: their ids have 32 bits."""
+
+_LAST_WORDS = (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING)
+
+
+class Farewell(Enum):
+    """What a caller who is still there is left with."""
+
+    HANG_UP = auto()
+    TO_HUMAN = auto()
+
+
+class Conversation:
+    """The two tables of one call, its books and its timers; also what a tool may do to it (``ToolContext``)."""
+
+    def __init__(
+        self,
+        call_id: str,
+        agent: Agent,
+        line: VoiceLine,
+        attachment: Attachment,
+        link: AgentLink,
+        upkeep: Upkeep,
+        observers: Sequence[Observer],
+        prompts: Mapping[Prompt, bytes],
+        settings: SessionSettings,
+        clock: Callable[[], float],
+        start_agent: Callable[[], Coroutine[Any, Any, None]],
+        spawn: Spawn,
+    ) -> None:
+        """``prompts`` is PCM in the line's format; ``clock`` is the loop's, in seconds."""
+        self.call_id = call_id
+        self.transcript = Transcript()
+        self.ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
+        self.farewell: Farewell | None = None
+        """None when the caller has left us already; meaningful once ``ended``."""
+        self._agent = agent
+        self._line = line
+        self._attachment = attachment
+        self._link = link
+        self._upkeep = upkeep
+        self._observers = observers
+        self._prompts = prompts
+        self._settings = settings
+        self._clock = clock
+        self._start_agent = start_agent
+        self._spawn = spawn
+        self._lifecycle = Lifecycle()
+        self._turns = Turns()
+        self._timers = Timers(self.happened)
+        self._nudges = 0
+        self._log = log.bind(call_id=call_id)
+
+    @property
+    def phase(self) -> Phase:
+        return self._lifecycle.phase
+
+    @property
+    def floor(self) -> Floor:
+        return self._turns.floor
+
+    @property
+    def caller_speaking(self) -> bool:
+        return self.floor is Floor.CALLER
+
+    def close(self) -> None:
+        """The call is over: no timer rings any more, and what was not heard is struck from the transcript."""
+        self._timers.cancel_all()
+        for cut in self._line.stop():
+            self.transcript.reply_cut(cut.reply, cut.heard_ms)
+
+    # -- events in -----------------------------------------------------------------------------------------
+
+    def happened(self, event: CallEvent) -> None:
+        """The one point every event of the call passes."""
+        if self.ended.done():
+            return
+        if isinstance(event, ReplyAudio):
+            self._take_audio(event)
+            return
+        now = self._clock()
+        for observer in self._observers:
+            observer.happened(self.call_id, event, now)
+        before = self._lifecycle.phase, self._turns.floor
+        actions = self._lifecycle.handle(event)
+        if self._lifecycle.phase is not before[0]:
+            self._enter(self._lifecycle.phase)
+        if self._lifecycle.conversing or isinstance(event, CallerHeld | CallerUnheld):
+            actions += self._turns.handle(event)
+        for action in actions:
+            self._act(action, event)
+        self._note(event, now, before[1])
+
+    def _note(self, event: CallEvent, now: float, floor: Floor) -> None:
+        """What an event means to the books and to the agent, whatever the rules decide; it came while ``floor`` was."""
+        match event:
+            case ReplyBegan(reply):
+                self._line.begin(reply, self._agent.output_format)
+                if floor in (Floor.CONTESTED, Floor.WEIGHED):
+                    self._timers.cancel(DoubtElapsed)
+                    self._await_reply()
+            case ReplyText(reply, text) if self._line.is_open(reply):
+                self._line.end_sentence(reply)
+                self.transcript.agent_said(reply, text, now)
+            case ReplyEnded(reply):
+                self._line.finish(reply)
+            case ReplyCut(reply, heard_ms):
+                self.transcript.reply_cut(reply, heard_ms)
+            case AgentSpoke() | PlayoutDrained():
+                self._timers.cancel(AgentLost)
+            case CallerHeld():
+                self._timers.cancel(AgentLost, TimeRanOut)
+            case CallerUnheld():
+                self._line.listen_anew()
+                self._time_last_words()
+            case PlayoutIdle() if self._nudges > self._settings.no_input_limit:
+                self.happened(HangupAsked())
+            case PlaybackEnded():
+                self._attachment.playback_ended(event)
+            case MediaAttached(way):
+                self._upkeep.tell("OFFHOOK_MEDIA", way)
+                if self._lifecycle.conversing and self._turns.floor is Floor.AGENT_PENDING:
+                    self._await_reply()
+            case CallerSpoke() | CallerMeant() | CallerAnswered():
+                self._nudges = 0
+                self._timers.cancel(AgentLost, DoubtElapsed)
+            case CallerSaid(text, True):
+                self._take_words(text, now, floor)
+            case ToolAsked():
+                self._spawn(self._link.use_tool(event, self))
+            case DigitReceived(digit):
+                self._take_digit(digit)
+            case DigitsAsked(digits):
+                self._spawn(self._link.press(digits))
+            case AgentLost(reason):
+                self._line.send_away()
+                self._line.finish_all()
+                self._log.error("provider lost", provider=self._agent.provider, reason=reason)
+            case MediaLost(reason) | MediaExhausted(reason) | PlayoutFailed(reason):
+                self._timers.cancel(AgentLost)  # what nobody can hear is not late
+                self._log.warning("sound does not travel", reason=reason)
+
+    def _take_audio(self, event: ReplyAudio) -> None:
+        if self._line.play(event.reply, event.pcm):
+            self.transcript.agent_sounded(event.reply, self._agent.output_format.ms(len(event.pcm)))
+
+    def _take_words(self, text: str, now: float, floor: Floor) -> None:
+        if text or floor is not Floor.WEIGHED:
+            self.transcript.caller_said(text, now)
+        if floor is Floor.WEIGHED:
+            self._timers.cancel(DoubtElapsed)
+            self.happened(CallerHummed() if asks_for_nothing(text) else CallerMeant())
+
+    def _take_digit(self, digit: str) -> None:
+        if digit == self._settings.human_digit:
+            self._stop_playout()
+            self.happened(TransferAsked(f"the caller pressed {digit}"))
+        elif self._lifecycle.conversing:
+            self._nudges = 0
+            self._agent.digit(digit)
+
+    # -- actions out ---------------------------------------------------------------------------------------
+
+    def _act(self, action: Action, event: CallEvent) -> None:
+        """Do ``action``, which ``event`` asked for."""
+        match action:
+            case do.StartAgent():
+                self._spawn(self._start_agent())
+            case do.Greet():
+                self._await_reply()
+                self._agent.greet()
+            case do.Listen():
+                self._agent.caller_spoke()
+            case do.Dismiss():
+                self._agent.caller_dismissed()
+            case do.AskAgent():
+                self._await_reply()
+                self._agent.caller_paused()
+            case do.AskWhatItWas():
+                self._timers.start(self._settings.doubt_seconds, DoubtElapsed())
+                self._agent.caller_paused(brief=True)
+            case do.HoldPlayout():
+                self._line.hold()
+            case do.ResumePlayout():
+                self._line.resume()
+            case do.StopPlayout():
+                self._stop_playout()
+            case do.Nudge():
+                self._nudge()
+            case do.StartSilenceTimer():
+                self._timers.start(self._settings.no_input_seconds, SilenceElapsed())
+            case do.StopSilenceTimer():
+                self._timers.cancel(SilenceElapsed)
+            case do.PlayPrompt(prompt):
+                self._line.play_prompt(_PROMPT_REPLY, self._prompts[prompt])
+            case do.Reattach():
+                assert isinstance(event, MediaLost | PlayoutFailed)
+                self._attachment.reopen(event)
+            case do.HangUp():
+                self.farewell = Farewell.HANG_UP
+            case do.TransferToHuman():
+                self.farewell = Farewell.TO_HUMAN
+            case do.EndCall(reason):
+                self.ended.set_result(reason)
+            case _:
+                raise AssertionError(f"no way to do {action}")
+
+    def _stop_playout(self) -> None:
+        for cut in self._line.stop():
+            self.happened(cut)
+            if self._lifecycle.phase is not Phase.RESCUING:
+                self._agent.interrupt(cut.reply, cut.heard_ms)
+
+    def _nudge(self) -> None:
+        self._nudges += 1
+        self._await_reply()
+        self._agent.nudge(last=self._nudges > self._settings.no_input_limit)
+
+    def _await_reply(self) -> None:
+        if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
+            return
+        seconds = self._settings.reply_seconds
+        self._timers.start(seconds, AgentLost(f"{self._agent.provider} gave no reply within {seconds} s"))
+
+    def _enter(self, phase: Phase) -> None:
+        if phase in _LAST_WORDS:
+            self._timers.cancel(AgentLost, SilenceElapsed)
+            self._time_last_words()
+            if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
+                asyncio.get_running_loop().call_soon(self._check_idle)
+        elif phase is Phase.TALKING:
+            self._timers.cancel(TimeRanOut)
+        self._upkeep.entered(phase)
+
+    def _time_last_words(self) -> None:
+        if self._lifecycle.phase in _LAST_WORDS and self.floor is not Floor.AWAY:
+            self._timers.start(self._settings.last_words_seconds, TimeRanOut())
+
+    def _check_idle(self) -> None:
+        if self._line.idle:
+            self.happened(PlayoutIdle())
