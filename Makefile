@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose)
 
-.PHONY: help setup demo run test check format diagrams schema build up down logs ps restart test-containers sizes clean
+.PHONY: help setup demo run bench test check format diagrams schema build up down logs ps restart test-containers sizes clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: setup ## Place a real SIP call through a real Asterisk and talk with the a
 
 run: setup ## Run trial Asterisk, local AI server and engine until Ctrl-C; dial 100 with your own softphone
 	@$(PY) -m scripts.trial.run $(ARGS)
+
+bench: setup ## Load the engine to its knee, alone and through Asterisk, and say what it costs (ARGS='--quick', '--help')
+	@scripts/asterisk install
+	@$(PY) -m scripts.bench $(ARGS)
 
 test: check ## Check, then run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
 	@scripts/asterisk install

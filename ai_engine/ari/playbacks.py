@@ -10,7 +10,7 @@ from ai_engine.ari.client import Ari
 from ai_engine.ari.presence import Presence
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.call.events import PlaybackEnded
-from ai_engine.errors import AsteriskError
+from ai_engine.errors import AsteriskError, CallGone
 from ai_engine.protocol.ari import PlaybackFinished, PlaybackStarted
 
 log = structlog.get_logger(__name__)
@@ -39,8 +39,12 @@ class Playbacks:
         try:
             async with self._caller.required():
                 await self._ari.play(self._caller.channel_id, playback_id, uri)
-        except Exception:
+        except CallGone:
             self._forget(playback_id)
+            raise
+        except AsteriskError as error:
+            if error.status:  # without an answer it may play all the same, and must be stopped some time
+                self._forget(playback_id)
             raise
 
     async def pause(self, playback_id: str) -> None:
@@ -61,8 +65,9 @@ class Playbacks:
                 await self._ari.stop_playback(playback_id)
 
     async def stop_all(self) -> None:
-        """Stop what plays and cancel what waits; what will not stop is logged."""
-        for playback_id in reversed(self._begun.copy()):
+        """Stop what plays and cancel what waits; what will not stop is logged. Of these ends nobody is told."""
+        for playback_id in reversed(tuple(self._begun)):
+            self._forget(playback_id)
             try:
                 with _over_is_fine():
                     await self._ari.stop_playback(playback_id)

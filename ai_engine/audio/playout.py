@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 
 from ai_engine.audio.fade import faded_out, trailing_off
 from ai_engine.audio.format import AudioFormat
@@ -64,6 +65,10 @@ class Playout:
         return sum(reply.queued_ms for reply in self._replies)
 
     @property
+    def left_ms(self) -> float:
+        return self.queued_ms if all(reply.finished for reply in self._replies) else inf
+
+    @property
     def prebuffer_ms(self) -> float:
         """What a reply has to gather before it begins, as this call has taught."""
         return self._depth.prebuffer_ms
@@ -122,10 +127,10 @@ class Playout:
         return None
 
     def upcoming(self, frames: int) -> Sequence[bytes]:
-        """What the next pulls will give, up to the first that something may still change."""
-        if self._held:
-            return ()
+        """What the next pulls will give, up to the first that something may still change; held, how it dies away."""
         coming = [] if self._fade is None else [self._fade]
+        if self._held:
+            return coming[:frames]
         for reply in self._replies:
             if not self._may_flow(reply):
                 break

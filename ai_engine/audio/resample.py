@@ -1,4 +1,9 @@
-"""Streaming sample rate conversion that remembers its tail."""
+"""Streaming sample rate conversion that remembers its tail.
+
+From the lower of the two Nyquist frequencies on the filter is 70 dB down, and up to 0.85 of it (3400 Hz at 8 kHz) it is
+within 0.2 dB. With linear phase that would take more than 3 ms. This one is of minimum phase: at 8 kHz it delays what
+lies below 3000 Hz by 0.2 to 0.7 ms, 3400 Hz by 1.3 ms and a click by 0.5 ms, and nothing rings before the click.
+"""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -8,13 +13,25 @@ from numpy.typing import NDArray
 
 from ai_engine.audio.format import SAMPLE_BYTES, AudioFormat
 
-_CUTOFF = 0.92
+_CUTOFF = 0.9125
 """Of the lower of the two Nyquist frequencies, where the filter is 6 dB down."""
 
-_ZERO_CROSSINGS = 12
-"""Of the sinc on each side; this many samples of the lower rate are also the delay (1.5 ms at 8 kHz)."""
+_ZERO_CROSSINGS = 27
+"""Of the sinc on each side, before its delay is taken away."""
 
-_KAISER_BETA = 7.0
+_KAISER_BETA = 7.4
+
+_LENGTH = 48
+"""Samples of the lower rate that the filter remembers, 6 ms at 8 kHz: without delay the sinc dies away sooner."""
+
+_DESIGN_RATE = 8
+"""Times the lower rate. The phase is worked out at no more than this: beyond it is nothing but stop band."""
+
+_CEPSTRUM_LENGTH, _RESPONSE_LENGTH = 1024, 128
+"""Samples of the lower rate after which the cepstrum, and the filter, have died away."""
+
+_DESIGN_FLOOR = 1e-5
+"""Of the gain: the zeros of the stop band have no logarithm."""
 
 _COEFFICIENT_STEP = 2.0**-24
 """Coefficients are multiples of this, so that every sum of products is exact in a float64. Whatever order BLAS
@@ -60,7 +77,7 @@ class Resampler:
         return self._convert(np.frombuffer(data, dtype="<i2", count=usable // SAMPLE_BYTES))
 
     def flush(self) -> bytes:
-        """The ringing end of the sound, 3 ms at 8 kHz; the next ``process`` begins a new one."""
+        """The ringing end of the sound, 6 ms at 8 kHz; the next ``process`` begins a new one."""
         if self._identity:
             return b""
         waiting = len(self._rest) // SAMPLE_BYTES
@@ -185,12 +202,34 @@ def _block_matrix(up: int, down: int) -> NDArray[np.float64]:
 
 
 def _low_pass(up: int, down: int) -> NDArray[np.float64]:
-    """The windowed sinc at ``up`` times the input rate, with the gain that zero stuffing takes away."""
+    """The filter at ``up`` times the input rate, with the gain that zero stuffing takes away."""
     wider = max(up, down)
-    half = _ZERO_CROSSINGS * wider
-    position = np.arange(-half, half + 1)
-    taps = np.sinc(position * _CUTOFF / wider) * np.kaiser(2 * half + 1, _KAISER_BETA) * (_CUTOFF * up / wider)
+    rate = min(wider, _DESIGN_RATE)
+    spectrum = _minimum_phase(_windowed_sinc(rate), rate * _CEPSTRUM_LENGTH)
+    # Fewer points suffice for the way back, and one that is longer for its zeros at the end interpolates.
+    response = np.fft.irfft(spectrum[:: _CEPSTRUM_LENGTH // _RESPONSE_LENGTH], wider * _RESPONSE_LENGTH)
+    taps = response[: wider * _LENGTH] * up
     return np.rint(taps / _COEFFICIENT_STEP) * _COEFFICIENT_STEP
+
+
+def _windowed_sinc(rate: int) -> NDArray[np.float64]:
+    """A low-pass of linear phase at ``rate`` times the lower rate."""
+    half = _ZERO_CROSSINGS * rate
+    position = np.arange(-half, half + 1)
+    taps: NDArray[np.float64] = np.sinc(position * _CUTOFF / rate) * np.kaiser(2 * half + 1, _KAISER_BETA)
+    return taps * (_CUTOFF / rate)
+
+
+def _minimum_phase(taps: NDArray[np.float64], size: int) -> NDArray[np.complex128]:
+    """The spectrum, in a transform of ``size``, of the filter that has the gain of ``taps`` with the least delay.
+
+    Its complex cepstrum is causal: the real one with its second half folded onto the first.
+    """
+    gain = np.maximum(np.abs(np.fft.rfft(taps, size)), _DESIGN_FLOOR)
+    cepstrum = np.fft.irfft(np.log(gain), size)
+    cepstrum[1 : size // 2] *= 2
+    cepstrum[size // 2 + 1 :] = 0
+    return np.exp(np.fft.rfft(cepstrum))
 
 
 def _frozen(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

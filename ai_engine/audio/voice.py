@@ -49,6 +49,11 @@ class Voice(Protocol):
     @property
     def held(self) -> bool: ...
 
+    @property
+    def left_ms(self) -> float:
+        """How much is still to be heard of all replies; infinite while one is still being made."""
+        ...
+
     def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
         """Announce a reply whose audio comes in ``source`` (else in the line's own format).
 

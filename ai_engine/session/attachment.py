@@ -61,9 +61,14 @@ class Attachment:
         async with self._telling():
             self._attach(await self._path.open())
 
+    @property
+    def reopening(self) -> bool:
+        """Whether the way in use failed and another is being sought."""
+        return self._reopening is not None and not self._reopening.done()
+
     def reopen(self, failure: MediaLost | PlayoutFailed) -> None:
-        """The way in use failed. The socket and Asterisk may both report one loss: one new connection is made."""
-        if self._reopening is not None and not self._reopening.done():
+        """The way in use failed; a voice that fails while another way is sought will have one of its own sought."""
+        if self.reopening:
             self._voice_failed |= isinstance(failure, PlayoutFailed)
         else:
             self._reopening = self._spawn(self._reopen(failure.reason, isinstance(failure, PlayoutFailed)))

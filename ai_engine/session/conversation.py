@@ -137,6 +137,8 @@ class Conversation:
         if isinstance(event, ReplyAudio):
             self._take_audio(event)
             return
+        if isinstance(event, MediaLost) and self._attachment.reopening:
+            return  # the socket and Asterisk both report one loss
         now = self._clock()
         for observer in self._observers:
             observer.happened(self.call_id, event, now)

@@ -165,7 +165,7 @@ class FileVoice:
         self._advance()
 
     def _heard_now(self) -> bytes | None:
-        while self._replies:
+        while self._replies and not self._failed:
             reply = self._replies[0]
             if reply.sentences and reply.sentences[0].stage is not Stage.ENDED:
                 return self._frame_of(reply, reply.sentences[0])

@@ -45,6 +45,10 @@ def ways(transports: Sequence[Transport], preferred: Downstream, *, files: bool)
     return [Way(transport, kind) for kind in kinds for transport in transports if files or kind is Downstream.STREAM]
 
 
+_AGAIN_SECONDS = 1.0
+"""Until every way is tried once more, for a call that had sound before."""
+
+
 class NoWay(PeerError):
     """Every way was tried."""
 
@@ -62,6 +66,7 @@ class MediaPath:
     ) -> None:
         """``seconds`` is how long one way may take."""
         self._control = control
+        self._all = list(ways)
         self._left = list(ways)
         self._format = format
         self._seconds = seconds
@@ -101,12 +106,18 @@ class MediaPath:
         Raises NoWay, CallGone.
         """
         assert self.way is not None
-        broken = self.way.transport
+        broken = None if voice_failed else self.way.transport
         self._left.sort(key=lambda way: (way.downstream is not Downstream.FILE, way.transport is broken))
         if voice_failed:
             self._left = [way for way in self._left if way.downstream is not Downstream.FILE]
         await self._give_up(self.way, reason)
-        return await self.open()
+        try:
+            return await self.open()
+        except NoWay:
+            # All at once means that Asterisk is away for a moment, or that we are.
+            await asyncio.sleep(_AGAIN_SECONDS)
+            self._left = [way for way in self._all if not (voice_failed and way.downstream is Downstream.FILE)]
+            return await self.open()
 
     def close(self) -> None:
         """End the connection; nobody may connect any more."""

@@ -14,7 +14,10 @@ class SendDtmf:
     """Implements ``Tool``: what an agent needs to get through somebody else's menu."""
 
     name = "send_dtmf"
-    description = "Press telephone keys, one after the other, for the person or machine on the line."
+    description = (
+        "Press telephone keys, one after the other, for the person or machine on the line. Say nothing meanwhile: "
+        "the keys take the place of your words."
+    )
     parameters: Mapping[str, Any] = {
         "type": "object",
         "properties": {"digits": {"type": "string", "pattern": "^[0-9*#A-D]{1,64}$"}},

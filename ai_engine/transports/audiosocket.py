@@ -4,21 +4,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from uuid import UUID, uuid4
 
 import structlog
 
-from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
+from ai_engine.audio.format import AudioFormat
 from ai_engine.errors import PeerError
 from ai_engine.session.ports import Leg, Media, Topology
-from ai_engine.transports.audiosocket_connection import AudioSocketConnection, host_port
+from ai_engine.transports.addresses import AllowedPeers, host_port, within_reach
+from ai_engine.transports.audiosocket_connection import AudioSocketConnection
+from ai_engine.transports.codecs import codec
 from ai_engine.transports.wheel import TimerWheel
 
 _REMEMBERED = 1000
 """Invitations whose UUIDs, even when withdrawn, are not taken for a call of the dialplan's own."""
-
-_CODECS = {SLIN8: "slin", SLIN16: "slin16"}
 
 log = structlog.get_logger()
 
@@ -77,7 +76,7 @@ class AudioSocketListener:
             ),
             0,
         )
-        self._allowed: list[IPv4Network | IPv6Network] = [ip_network(peer) for peer in settings.allowed_peers]
+        self._allowed = AllowedPeers(settings.allowed_peers)
         self._invited: dict[UUID, AudioSocketInvitation] = {}
         self._remembered: deque[UUID] = deque(maxlen=_REMEMBERED)
         self._uninvited: dict[UUID, AudioSocketConnection] = {}
@@ -106,8 +105,7 @@ class AudioSocketListener:
             lambda: AudioSocketConnection(self), settings.host, settings.port, backlog=512
         )
         port = self._server.sockets[0].getsockname()[1]
-        wildcards = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-        self._address = host_port(wildcards.get(settings.host, settings.host), port)
+        self._address = host_port(within_reach(settings.host), port)
         log.info(f"AudioSocket server listening {host_port(settings.host, port)}")
 
     async def close(self) -> None:
@@ -127,7 +125,7 @@ class AudioSocketListener:
         self._server = None
 
     def invite(self, format: AudioFormat) -> "AudioSocketInvitation":
-        """Get ready for one connection under a fresh UUID. Raises KeyError for a rate other than 8000 and 16000."""
+        """Get ready for one connection under a fresh UUID. Raises ValueError for a rate but 8000 and 16000."""
         invitation = AudioSocketInvitation(self, format)
         self._invited[invitation.leg.uuid] = invitation
         self._remembered.append(invitation.leg.uuid)
@@ -139,10 +137,7 @@ class AudioSocketListener:
 
     def admit(self, connection: AudioSocketConnection, peer: str) -> bool:
         """Whether a connection from ``peer`` may come in."""
-        address = ip_address(peer.partition("%")[0])
-        if isinstance(address, IPv6Address):
-            address = address.ipv4_mapped or address
-        if not any(address in network for network in self._allowed):
+        if peer not in self._allowed:
             self.refuse("refused_peer", "peer not allowed", peer)
             return False
         if len(self._connections) >= self.settings.max_connections:
@@ -188,7 +183,7 @@ class AudioSocketInvitation:
         uuid = uuid4()
         self.leg = Leg(
             uuid=uuid,
-            codec=_CODECS[format],
+            codec=codec(format),
             external_host=listener.address,
             encapsulation="audiosocket",
             transport="tcp",

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
 from struct import pack
 from typing import Protocol, cast
 from uuid import UUID
@@ -24,23 +23,10 @@ from ai_engine.protocol.audiosocket import (
     WholeFrames,
     encode_hangup,
 )
-from ai_engine.session.ports import Line
+from ai_engine.transports.addresses import host_port
+from ai_engine.transports.attached import Attached
+from ai_engine.transports.tcp import LINGER_SECONDS, SLOW_SECONDS, Timer, tune, without_stale
 from ai_engine.transports.wheel import Seat, TimerWheel
-
-_HIGH_WATER_BYTES = 64 * 1024
-"""Four seconds of slin that the kernel would not take: the peer has stopped reading."""
-
-_SLOW_SECONDS = 2.0
-"""How long it may stay so."""
-
-_SEND_BUFFER_BYTES = 16 * 1024
-"""In the kernel, instead of megabytes that would hide for minutes that nobody reads."""
-
-_BACKLOG_FRAMES = 10
-"""200 ms: what is heard at once after a stall; older sound is stale."""
-
-_LINGER_SECONDS = 1.0
-"""How long Asterisk may take to close its side once it was asked to."""
 
 _RESET_ON_CLOSE = pack("ii", 1, 0)
 """``SO_LINGER`` of 0 s: a socket that ends without our goodbye, be it because the process is killed, ends with a reset.
@@ -94,7 +80,7 @@ class Door(Protocol):
         ...
 
 
-class AudioSocketConnection(asyncio.Protocol):
+class AudioSocketConnection(Attached, asyncio.Protocol):
     """One connection of Asterisk (a ``Media``): a frame leaves every 20 ms from accept until close, silence too."""
 
     transport = "audiosocket"
@@ -102,6 +88,7 @@ class AudioSocketConnection(asyncio.Protocol):
     """Asterisk passes on what it gets, at once."""
 
     def __init__(self, door: Door) -> None:
+        super().__init__()
         self.format = SLIN8
         """As agreed; upstream, nothing else is taken."""
         self.uuid: UUID
@@ -113,7 +100,6 @@ class AudioSocketConnection(asyncio.Protocol):
         self._frames = _EVERY_ASTERISK
         self._framer = Framer(SLIN8)
         self._resampler: Resampler | None = None
-        self._line: Line | None = None
         self._owner: Owner | None = None
         self._identified = False
         self._agreed = False
@@ -122,25 +108,14 @@ class AudioSocketConnection(asyncio.Protocol):
         """It is, but only because nothing was heard that could tell."""
         self._in_step = False
         """Everything is settled and the next message begins with the next byte: a whole frame may skip the parser."""
-        self._end: str | None = None
-        """Why the connection ends, once it does; the first reason stands."""
         self._failed = False
-        self._closed_by_us = False
         self._peer = ""
         self._tcp: asyncio.Transport
         self._seat: Seat | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer()
         """Of the handshake, then of the first sound, then of a peer that does not read, at last of closing."""
 
     # -- Media ------------------------------------------------------------------------------------------------
-
-    def attach(self, line: Line) -> None:
-        """From now on frames are fetched from and delivered to ``line``; until then silence is sent."""
-        if self._closed_by_us:
-            return
-        self._line = line
-        if self.lost.is_set():
-            asyncio.get_running_loop().call_soon(self._tell_end)
 
     def flush(self) -> None:
         """Nothing is ever sent early."""
@@ -153,7 +128,7 @@ class AudioSocketConnection(asyncio.Protocol):
             self._tcp.write(encode_hangup())
             # It stays open for reading: the caller's next frame, were it refused, would turn this end into an error.
             self._tcp.write_eof()
-            self._set_timer(_LINGER_SECONDS, self._tcp.abort)
+            self._timer.set(LINGER_SECONDS, self._tcp.abort)
 
     # -- what else an owner may ask ---------------------------------------------------------------------------
 
@@ -183,7 +158,7 @@ class AudioSocketConnection(asyncio.Protocol):
 
     def learn_format(self) -> None:
         """Be offered as a call with the first sound, in its format, or after a while without any."""
-        self._set_timer(_FORMAT_SECONDS, self._offer_unheard)
+        self._timer.set(_FORMAT_SECONDS, self._offer_unheard)
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------------
 
@@ -200,11 +175,9 @@ class AudioSocketConnection(asyncio.Protocol):
         if not self._door.admit(self, host):
             self._leave("refused")
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._tcp.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        tune(self._tcp)
         self._seat = self._door.wheel.join(self._send_frame, self._fault)
-        self._set_timer(self._door.handshake_seconds, self._handshake_timed_out)
+        self._timer.set(self._door.handshake_seconds, self._handshake_timed_out)
         self._door.counters["accepted"] += 1
 
     def data_received(self, data: bytes) -> None:
@@ -221,19 +194,19 @@ class AudioSocketConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._end is None:
-            self._set_timer(_SLOW_SECONDS, self._too_slow)
+            self._timer.set(SLOW_SECONDS, self._too_slow)
 
     def resume_writing(self) -> None:
         if self._end is None:
-            self._stop_timer()
+            self._timer.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(f"connection lost: {exc}" if exc else "closed by Asterisk")
-        self._stop_timer()
+        self._timer.stop()
         self._door.forget(self)
         self.lost.set()
         log.info("AudioSocket connection closed", peer=self._peer, reason=self._end)
-        self._tell_end()
+        self._tell_lost()
 
     # -- what happens on it -----------------------------------------------------------------------------------
 
@@ -246,13 +219,11 @@ class AudioSocketConnection(asyncio.Protocol):
         if self._end is not None:
             return
         messages = self._parser.feed(data)
-        stale = sum(isinstance(message, Audio) for message in messages) - _BACKLOG_FRAMES
-        for message in messages:
-            if stale > 0 and isinstance(message, Audio):
-                stale -= 1
-                self._door.counters["stale_frames"] += 1
-            else:
-                self._handle(message)
+        fresh = without_stale(messages, _is_sound)
+        if len(fresh) < len(messages):
+            self._door.counters["stale_frames"] += len(messages) - len(fresh)
+        for message in fresh:
+            self._handle(message)
             if self._end is not None:
                 return
         self._in_step = self._agreed and not self._parser.waiting_bytes and not self._framer.waiting_bytes
@@ -279,7 +250,7 @@ class AudioSocketConnection(asyncio.Protocol):
             raise PeerError(f"{type(message).__name__} before the uuid")
         self.uuid = message.uuid
         self._identified = True
-        self._stop_timer()
+        self._timer.stop()
         if self._door.introduce(self):
             log.info("AudioSocket connection accepted", uuid=str(message.uuid), peer=self._peer)
         else:
@@ -310,7 +281,7 @@ class AudioSocketConnection(asyncio.Protocol):
             self._fault(error)
 
     def _offer(self, format: AudioFormat) -> None:
-        self._stop_timer()
+        self._timer.stop()
         self.agree(format)
         if not self._door.offer(self):
             self._shut_out("refused_uninvited", f"nobody takes uuid {self.uuid}")
@@ -337,10 +308,6 @@ class AudioSocketConnection(asyncio.Protocol):
         self._finish(reason)
         self._tcp.abort()
 
-    def _let_go(self) -> None:
-        self._closed_by_us = True
-        self._line = None
-
     def _finish(self, reason: str) -> None:
         """Send no more, hear no more."""
         if self._end is None:
@@ -349,24 +316,13 @@ class AudioSocketConnection(asyncio.Protocol):
         if self._seat is not None:
             self._seat.leave()
 
-    def _tell_end(self) -> None:
+    def _tell_lost(self) -> None:
         owner, self._owner = self._owner, None
-        line, self._line = self._line, None
         if owner is not None:
+            self._line = None
             owner.connection_ended(self._end or "", failed=self._failed)
-        elif line is not None:
-            line.media_lost(self._end or "")
-
-    def _set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        super()._tell_lost()
 
 
-def host_port(host: str, port: int) -> str:
-    """``host:port``, with the brackets an IPv6 address needs."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _is_sound(message: Message) -> bool:
+    return isinstance(message, Audio)

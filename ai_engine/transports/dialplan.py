@@ -10,6 +10,7 @@ from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaL
 from ai_engine.errors import AsteriskError, CallGone, PeerError
 from ai_engine.session.ports import Leg, Line, Media, Topology
 from ai_engine.transports.audiosocket_connection import AudioSocketConnection
+from ai_engine.transports.codecs import codec
 
 _INBOX_SIZE = 64
 
@@ -167,7 +168,7 @@ class DialplanInvitation:
     def __init__(self, connection: AudioSocketConnection, objection: str) -> None:
         self.leg = Leg(
             uuid=connection.uuid,
-            codec=f"slin{connection.format.rate // 1000}".removesuffix("8"),
+            codec=codec(connection.format),
             external_host="",
             encapsulation="audiosocket",
             transport="tcp",

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, cast
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from ai_engine.audio.format import AudioFormat
 from ai_engine.errors import MediaError, PeerError
 from ai_engine.protocol.rtp import is_rtcp
 from ai_engine.session.ports import Leg, Topology
+from ai_engine.transports.addresses import AllowedPeers, bracketed, host_port, within_reach
 from ai_engine.transports.rtp_media import COUNTERS, NAME, RtpMedia
 from ai_engine.transports.wheel import TimerWheel
 
@@ -51,10 +52,11 @@ class RtpTransport:
         self.settings = settings
         self.wheel = wheel
         self.clock = clock
-        self.counters = dict.fromkeys(("accepted", "refused_peer", *COUNTERS), 0)
+        self.silence_seconds = settings.silence_seconds
+        self.counters = dict.fromkeys(("refused_peer", *COUNTERS), 0)
         found = socket.getaddrinfo(settings.host, None, type=socket.SOCK_DGRAM)[0]
         self.family, self._address = found[0], found[4][0]
-        self._allowed: list[IPv4Network | IPv6Network] = [ip_network(peer) for peer in settings.allowed_peers]
+        self.allowed = AllowedPeers(settings.allowed_peers)
         self._ports = range(settings.port_min + settings.port_min % 2, settings.port_max + 1, 2)
         self._turn = 0
         """Index of the port that is tried next; one just given back, to which stray packets may come, is tried last."""
@@ -67,8 +69,7 @@ class RtpTransport:
     @property
     def host(self) -> str:
         """Where Asterisk is told to send to, as it stands before ``:port``."""
-        wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-        return _bracketed(self.settings.advertise or wildcards.get(self.settings.host, self.settings.host))
+        return bracketed(self.settings.advertise or within_reach(self.settings.host))
 
     def invite(self, format: AudioFormat) -> "RtpInvitation":
         """Take a port. Raises MediaError when none is free."""
@@ -83,11 +84,6 @@ class RtpTransport:
             invitation.withdraw()
         for invitation in invitations:
             await invitation.closed.wait()
-
-    def admits(self, host: str) -> bool:
-        """Whether an Asterisk at the address ``host`` may send to us."""
-        address = ip_address(host.partition("%")[0])
-        return any(address in network for network in self._allowed)
 
     def forget(self, invitation: "RtpInvitation") -> None:
         self._invitations.discard(invitation)
@@ -173,14 +169,14 @@ class RtpInvitation(asyncio.DatagramProtocol):
         if sender == self._peer:
             return  # it came before the second socket was there
         awaited = self._known
-        if awaited is not None and not awaited.done() and self._door.admits(sender[0]) and not is_rtcp(data):
+        if awaited is not None and not awaited.done() and sender[0] in self._door.allowed and not is_rtcp(data):
             self._peer = sender
             awaited.set_result(sender)
             return
         self._door.counters["strangers"] += 1
         if not self._met_stranger:
             self._met_stranger = True
-            log.warning("RTP from a stranger dropped", call_id=str(self.leg.uuid), stranger=sender, peer=self._peer)
+            log.warning("RTP from a stranger dropped", uuid=str(self.leg.uuid), stranger=sender, peer=self._peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.forget(self)
@@ -213,19 +209,11 @@ class RtpInvitation(asyncio.DatagramProtocol):
         peer = await known
         self._check_withdrawn()
         door = self._door
-        self.media = RtpMedia(
-            self._second_socket(peer),
-            self._format,
-            wheel=door.wheel,
-            clock=door.clock,
-            silence_seconds=door.settings.silence_seconds,
-            counters=door.counters,
-            on_closed=self._give_back,
-        )
+        self.media = RtpMedia(door, self._second_socket(peer), self._format, self._give_back)
         await self.media.open()
         self._check_withdrawn()
         door.counters["accepted"] += 1
-        log.info("RTP connection accepted", call_id=str(self.leg.uuid), peer=peer, here=self.leg.external_host)
+        log.info("RTP connection accepted", uuid=str(self.leg.uuid), peer=peer, here=self.leg.external_host)
         return self.media
 
     def _check_withdrawn(self) -> None:
@@ -243,7 +231,7 @@ class RtpInvitation(asyncio.DatagramProtocol):
             raise PeerError(f"Asterisk says it sends RTP from {host}:{port}") from error
         if address.is_unspecified:
             return None
-        if not self._door.admits(host):
+        if host not in self._door.allowed:
             self._door.counters["refused_peer"] += 1
             log.warning("RTP connection refused", reason="peer not allowed", peer=host)
             raise PeerError(f"Asterisk sends RTP from {host}, which is not among the allowed peers")
@@ -261,7 +249,7 @@ class RtpInvitation(asyncio.DatagramProtocol):
             second.connect(peer)
         except (OSError, OverflowError) as error:
             second.close()
-            raise PeerError(f"RTP cannot be sent to {_bracketed(peer[0])}:{peer[1]}: {error}") from error
+            raise PeerError(f"RTP cannot be sent to {host_port(*peer)}: {error}") from error
         return second
 
 
@@ -272,7 +260,3 @@ def new_socket(family: int) -> socket.socket:
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return sock
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

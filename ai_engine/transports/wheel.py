@@ -103,6 +103,7 @@ class TimerWheel:
 
     def _turn(self) -> None:
         """Call every slot whose millisecond has come."""
+        self._timer = None
         self.last_tick = self._clock()
         present = self._tick_at(self.last_tick + _EARLY_SECONDS)
         self._skip(present - (1 + _CATCH_UP_FRAMES) * FRAME_MS)

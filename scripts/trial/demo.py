@@ -197,7 +197,8 @@ def _conclude(
   packets      {folder / "call.pcap"}
   logs         {folder / "ai_engine.log"}, {folder / "local_ai_server.log"}
 
-[bold]Next:[/] [bold]make run[/] keeps all of it up: dial {EXTENSION} with your own softphone (it prints the account).
+[bold]Next:[/] [bold]make run[/] keeps all of it up: dial {EXTENSION}, or 101 for a call without ARI, with your
+      own softphone (it prints the account).
       config/ai-agent.yaml is the agent; docs/snippets connects your own Asterisk.""", soft_wrap=True)  # fmt: skip
     return 0 if good else 1
 

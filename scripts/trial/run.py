@@ -40,7 +40,7 @@ async def _serve(trial: asterisk.Trial) -> int:
         loop.add_signal_handler(name, stop.set)
     async with Programs(trial, CHECKOUT / "var" / "run") as programs:
         print(f"""
-  Register a softphone (any; audio G.711) and dial 100:
+  Register a softphone (any; audio G.711, or G.722 for 16 kHz) and dial 100, or 101 for a call without ARI:
     server    {trial.bind}:{trial.sip_port} (UDP)
     user      {trial.phone_user}
     password  {trial.phone_password}

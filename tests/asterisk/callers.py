@@ -122,7 +122,7 @@ def words(text: str, rate: int) -> Path:
     return synthesize(text, "rms", rate)
 
 
-def cough(directory: Path, rate: int, seconds: float = 0.12) -> Path:
+def cough(directory: Path, rate: int, seconds: float = 0.15) -> Path:
     """The loudest moment of a vowel."""
     pcm = pcm_of(words("aah", rate))
     size = int(seconds * rate)

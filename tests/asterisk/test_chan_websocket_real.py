@@ -22,11 +22,8 @@ from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.audio.g711 import ulaw_to_pcm
 from ai_engine.errors import PeerError
 from ai_engine.session.ports import Leg, Line, Media
-from ai_engine.transports.chan_websocket import (
-    ChanWebSocketConnection,
-    ChanWebSocketSettings,
-    ChanWebSocketTransport,
-)
+from ai_engine.transports.chan_websocket import ChanWebSocketSettings, ChanWebSocketTransport
+from ai_engine.transports.chan_websocket_connection import ChanWebSocketConnection
 from ai_engine.transports.wheel import TimerWheel
 from scripts.trial import asterisk as trials
 from scripts.trial.asterisk import Trial
@@ -94,6 +91,8 @@ class Speaker:
         return self.frame(self.given - 1)
 
     def upcoming(self, frames: int) -> Sequence[bytes]:
+        if self.fade is not None:
+            return [self.fade]
         if self.held:
             return ()
         return [self.frame(number) for number in range(self.given, min(self.given + frames, self.made))]
@@ -277,6 +276,9 @@ async def test_nothing_of_what_was_sent_early_is_heard_after_a_flush(
         await until(lambda: not numbers(heard.packets[-5:]))
         before = [number for number in numbers(heard.packets) if number != fade]
         assert before[-1] in (given - 2, given - 1, given), "what was due, to about a frame"
+        end = max(index for index, packet in enumerate(heard.packets) if numbers([packet]) == [fade])
+        assert numbers(heard.packets[end - 1 : end]) == before[-1:], "it dies away without a hole before"
+        assert heard.packets[end].at - heard.packets[end - 1].at < WORST_GAP_MS / 1000
         last = max(packet.at for packet in heard.packets if numbers([packet]) not in ([], [fade]))
         assert last - at < 0.02, "one frame may be on its way"
         line.held = False

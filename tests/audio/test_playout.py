@@ -1,6 +1,6 @@
 """The queue plays replies in order, at its own pace, and forgets a stopped one for good."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -552,20 +552,24 @@ def test_nothing_comes_next_while_it_gathers_or_is_held() -> None:
     assert heard.playout.upcoming(9) == [LOUD] * 3
     heard.pull(1)
     heard.playout.hold()
-    assert heard.playout.upcoming(9) == ()
     heard.pull(1)
-    assert heard.playout.upcoming(9) == ()
+    assert heard.playout.upcoming(9) == []
     heard.playout.resume()
     coming = list(heard.playout.upcoming(9))
     assert len(coming) == 2
     assert heard.pull(2) == coming
 
 
-def test_the_end_of_a_stopped_sound_comes_next(heard: Heard) -> None:
+@pytest.mark.parametrize("silenced", [Playout.stop, Playout.hold])
+def test_the_end_of_a_sound_that_is_stopped_or_held_comes_next(
+    heard: Heard, silenced: Callable[[Playout], object]
+) -> None:
     speaking_hum(heard)
-    heard.playout.stop()
+    silenced(heard.playout)
+    assert heard.playout.upcoming(0) == []
     coming = list(heard.playout.upcoming(3))
     assert len(coming) == 1
+    assert dies_away(coming[0])
     assert heard.pull(2) == [*coming, None]
 
 

@@ -63,6 +63,8 @@ class FakeLeg:
         """Everything that came, in order."""
         self.paused = False
         """PAUSE_MEDIA, or a channel that nobody reads."""
+        self.pause_seconds = 0.0
+        """By how much the next frame is played later than it would be, and all after it; taken once."""
         self.greets = True
         """Whether MEDIA_START is sent."""
         self.socket: ServerConnection | None = None
@@ -176,7 +178,8 @@ class FakeLeg:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due += FRAME_SECONDS
+            due += FRAME_SECONDS + self.pause_seconds
+            self.pause_seconds = 0.0
             await asyncio.sleep(due - loop.time())
             if not self.paused:
                 self._play_frame(due)

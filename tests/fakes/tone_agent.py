@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -77,13 +77,19 @@ def tones(*hz: float) -> Clause:
     return Clause(f"tones {' '.join(f'{one:g}' for one in hz)}.", b"".join(pieces))
 
 
-def sweep(seconds: float) -> list[Clause]:
-    """A tone that rises all the time, so that its pitch tells how much of it went by (``swept``); a clause a second."""
+def sweep(seconds: float, ends: Sequence[float] = ()) -> list[Clause]:
+    """A tone that rises all the time, so that its pitch tells how much of it went by (``swept``).
+
+    Its clauses end at ``ends`` (seconds), or after each second.
+    """
     moments = np.arange(int(seconds * OUTPUT_RATE)) / OUTPUT_RATE
     phase = 2 * np.pi * (SWEEP_FROM_HZ * moments + SWEEP_HZ_PER_SECOND * np.square(moments) / 2)
     pcm = _finished(np.sin(phase))
-    size = 2 * OUTPUT_RATE
-    return [Clause(f"Second {n // size + 1}.", pcm[n : n + size]) for n in range(0, len(pcm), size)]
+    cuts = [0.0, *(ends or np.arange(1, np.ceil(seconds) + 1))]
+    return [
+        Clause(f"To second {end:g}.", pcm[2 * int(start * OUTPUT_RATE) : 2 * int(end * OUTPUT_RATE)])
+        for start, end in pairwise(cuts)
+    ]
 
 
 def swept(hz: float) -> float:

@@ -348,7 +348,7 @@ async def test_a_network_that_is_none_is_an_error() -> None:
 
 
 async def test_a_peer_that_stops_reading_is_dropped(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.transports.audiosocket_connection._SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("ai_engine.transports.audiosocket_connection.SLOW_SECONDS", 0.2)
     loud = RecordingLine()
     monkeypatch.setattr(loud, "next_frame", lambda: bytes(65534))  # fills the buffers in no time
     async with door.peer() as peer:
@@ -406,7 +406,7 @@ async def test_a_session_that_fails_to_hear_loses_its_own_media_only(door: Door)
 
 
 async def test_a_peer_that_does_not_hang_up_when_asked_is_reset(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.transports.audiosocket_connection._LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("ai_engine.transports.audiosocket_connection.LINGER_SECONDS", 0.1)
     async with door.peer() as peer:
         (await door.connected(peer)).close()
         await until(lambda: door.listener.connections == 0, DEADLINE)

@@ -1,25 +1,29 @@
 """The media WebSocket over real loopback sockets: with a stand-in for Asterisk, and with peers that do not behave."""
 
 import asyncio
+import gc
 import json
 import os
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
+from ai_engine.audio.playout import Playout
 from ai_engine.errors import PeerError
 from ai_engine.session.ports import Invitation, Line, Media, Topology, Transport
 from ai_engine.transports.chan_websocket import (
-    ChanWebSocketConnection,
     ChanWebSocketInvitation,
     ChanWebSocketSettings,
     ChanWebSocketTransport,
 )
+from ai_engine.transports.chan_websocket_connection import ChanWebSocketConnection
 from ai_engine.transports.wheel import TimerWheel
 from tests.fakes.chan_websocket_server import ChanWebSocketServer, FakeLeg, Played
 from tests.waiting import until
@@ -63,6 +67,8 @@ class Speaker:
         return voice(number)
 
     def upcoming(self, frames: int) -> Sequence[bytes]:
+        if self.fade is not None:
+            return [self.fade]
         first = len(self.given) + 1
         return [] if self.held else [voice(number) for number in range(first, min(first + frames, self.made + 1))]
 
@@ -158,7 +164,7 @@ async def test_what_asterisk_is_asked_for(door: Door) -> None:
 async def test_silence_flows_from_the_start_on(door: Door) -> None:
     media, leg = await door.call()
     assert (media.format, media.transport, media.lag_ms) == (SLIN8, "websocket", 0.0)
-    assert (door.count("connected"), door.transport.connections, door.wheel.seats) == (1, 1, 1)
+    assert (door.count("accepted"), door.transport.connections, door.wheel.seats) == (1, 1, 1)
     await until(lambda: len(leg.messages) >= 10)
     assert set(leg.messages) == {SILENCE}
 
@@ -290,6 +296,57 @@ async def test_nothing_that_was_sent_early_is_heard_after_a_flush(door: Door) ->
     assert after == list(range(given + 1, 101)), "what was taken back is heard when it goes on"
 
 
+class Hummer(Speaker):
+    """A session whose voice is a ``Playout``, with a hum in which no two samples are far apart."""
+
+    STEP = 1800
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.playout = Playout(SLIN8)
+        self.playout.begin(1)
+        self.playout.push(1, (10000 * np.sin(2 * np.pi * 213 * np.arange(8000 * 30) / 8000)).astype("<i2").tobytes())
+
+    def next_frame(self) -> bytes | None:
+        self.asked += 1
+        return self.playout.pull()
+
+    def upcoming(self, frames: int) -> Sequence[bytes]:
+        return self.playout.upcoming(frames)
+
+    def hold(self, media: Media) -> None:
+        self.playout.hold()
+        media.flush()
+
+
+async def just_after(count: Callable[[], int]) -> None:
+    """Wait until there is one more, and 4 ms longer."""
+    begin = count()
+    async with asyncio.timeout(5):
+        while count() == begin:  # noqa: ASYNC110 - the very moment matters
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.004)
+
+
+async def test_a_sound_that_is_held_dies_away_without_a_click(door: Door) -> None:
+    line = Hummer()
+    media, leg = await door.call(line)
+    await grows(lambda: line.asked, 30)
+    leg.pause_seconds = (10 - media.lag_ms) % 20 / 1000  # played half-way between two ticks of ours
+    await grows(lambda: line.asked, 40)
+    begin = len(leg.played)
+    for event in (lambda: line.asked, lambda: len(leg.played)) * 3:
+        await just_after(event)
+        line.hold(media)
+        await grows(lambda: len(leg.played), 5)
+        assert leg.played[-1].sound == SILENCE
+        line.playout.resume()
+        await grows(lambda: line.asked, 15)
+    heard = np.frombuffer(b"".join(played.sound or SILENCE for played in leg.played[begin:]), "<i2").astype(int)
+    assert np.abs(np.diff(heard)).max() < Hummer.STEP
+    assert 0 < media.lag_ms < 20
+
+
 async def test_a_flush_with_nothing_early_says_nothing(door: Door) -> None:
     line = Speaker()
     media, leg = await door.call(line)
@@ -355,7 +412,7 @@ async def test_nothing_is_asked_for_while_the_queue_is_full(door: Door) -> None:
 
 
 async def test_a_queue_that_stays_full_is_a_loss(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.transports.chan_websocket._SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.SLOW_SECONDS", 0.2)
     line = Speaker()
     _, leg = await door.call(line)
     leg.paused = True
@@ -367,7 +424,7 @@ async def test_a_queue_that_stays_full_is_a_loss(door: Door, monkeypatch: pytest
 
 
 async def test_a_queue_that_gets_room_in_time_is_none(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.transports.chan_websocket._SLOW_SECONDS", 0.3)
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.SLOW_SECONDS", 0.3)
     line = Speaker()
     _, leg = await door.call(line)
     for _ in range(3):
@@ -420,6 +477,25 @@ async def test_asterisk_is_gone_without_a_word(door: Door, reset: bool) -> None:
     await until(lambda: line.lost)
     media.close()
     assert len(line.lost) == 1
+
+
+@pytest.mark.parametrize("ends", ["full", "said goodbye"])
+async def test_nothing_remembers_a_connection_that_is_gone(
+    door: Door, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.LINGER_SECONDS", 60.0)
+    media, leg = await door.call(Speaker())
+    assert leg.socket is not None
+    if ends == "full":
+        leg.tell("MEDIA_XOFF")
+        await until(lambda: door.count("xoff"))
+        leg.socket.transport.abort()
+    else:
+        media.close()
+    gone = weakref.ref(media)
+    del media
+    await until(lambda: gc.collect() >= 0 and gone() is None)
 
 
 async def test_a_line_attached_to_a_lost_connection_hears_of_it(door: Door) -> None:
@@ -498,7 +574,7 @@ async def test_a_ping_is_answered(door: Door) -> None:
 
 
 async def test_a_peer_that_stops_reading_is_dropped(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.transports.chan_websocket._SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.SLOW_SECONDS", 0.2)
     loud = Speaker()
     monkeypatch.setattr(loud, "next_frame", lambda: bytes(65536))  # fills the buffers in no time
     media, leg = await door.call()
@@ -577,7 +653,7 @@ async def test_facts_that_name_no_connection(door: Door, facts: dict[str, str]) 
 async def test_another_format_than_was_asked_for(door: Door, format: str) -> None:
     with pytest.raises(PeerError, match=f"speaks {format} .* not the slin it was asked for"):
         await door.call(leg=door.server.create_leg(format))
-    assert (door.count("refused"), door.count("protocol_errors"), door.count("connected")) == (1, 1, 0)
+    assert (door.count("refused"), door.count("protocol_errors"), door.count("accepted")) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -754,7 +830,7 @@ async def test_closing_closes_every_connection_and_opens_no_more(door: Door) -> 
 async def test_a_peer_that_does_not_say_goodbye_is_not_waited_for_long(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ai_engine.transports.chan_websocket._LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("ai_engine.transports.chan_websocket_connection.LINGER_SECONDS", 0.1)
     media, leg = await door.call()
     assert leg.socket is not None
     leg.socket.transport.pause_reading()

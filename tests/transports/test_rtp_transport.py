@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import numpy as np
@@ -563,29 +563,59 @@ async def test_closing_the_transport_ends_everything(make_door: type[Door]) -> N
         anybody.bind(peer.to)
 
 
-async def test_time_the_wheel_skipped_is_time_in_the_stream() -> None:
-    ticks: Iterator[float] = iter([0.0, 0.02, 0.059, 0.0591, 0.5, 0.5001, 0.52])
+def ticked(ticks: Iterable[float], *frames: bytes | None) -> list[RtpPacket | None]:
+    """What is sent when the wheel turns at these times (seconds); None where nothing is."""
     now = 0.0
+    sent: list[RtpPacket | None] = []
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
     ):
         peer.bind(("127.0.0.1", 0))
+        peer.setblocking(False)
         ours.connect(peer.getsockname())
-        peer.settimeout(1)
-        door = RtpTransport(RtpSettings(), TimerWheel())
-        media = RtpMedia(
-            ours, SLIN8, wheel=door.wheel, clock=lambda: now, silence_seconds=3.0, counters=door.counters,
-            on_closed=lambda: None,
-        )  # fmt: skip
-        packets = []
+        door = RtpTransport(RtpSettings(), TimerWheel(), lambda: now)
+        media = RtpMedia(door, ours, SLIN8, lambda: None)
+        media.attach(RecordingLine(*frames))
         for now in ticks:  # noqa: B007 - the clock reads it
             media._tick()
-            packets.append(parse_rtp(peer.recv(2048)))
+            try:
+                sent.append(parse_rtp(peer.recv(2048)))
+            except BlockingIOError:
+                sent.append(None)
+        assert door.counters["withheld"] == sent.count(None)
+    return sent
+
+
+async def test_time_the_wheel_skipped_is_time_in_the_stream() -> None:
+    ticks = [0.0, 0.02, 0.059, 0.0591, 0.5, 0.5001, 0.52]
+    packets = [packet for packet in ticked(ticks, *[voice(1)] * 7) if packet is not None]
     steps = [(later.timestamp - packets[0].timestamp & 0xFFFFFFFF) // 160 for later in packets]
     assert steps == [0, 1, 2, 3, 24, 25, 26]
     assert [packet.marker for packet in packets] == [True, False, False, False, True, False, False]
     assert [(packet.sequence - packets[0].sequence) & 0xFFFF for packet in packets] == list(range(7))
+
+
+async def test_after_a_hitch_some_silence_is_withheld_and_never_speech() -> None:
+    late = [0.0, 0.02, 0.04, 0.075, 0.08]
+    ticks = [*late, *(number / 50 for number in range(5, 60))]
+    sent = ticked(ticks, *[voice(1)] * 10, None, None, None, *[voice(1)] * 10)
+    assert None not in sent[:23], "between the words there was not silence enough"
+    withheld = [number for number, packet in enumerate(sent) if packet is None]
+    assert len(withheld) == 2
+    assert min(withheld) > 23
+    assert withheld[1] - withheld[0] >= 5
+    packets = [packet for packet in sent if packet is not None]
+    assert [(packet.sequence - packets[0].sequence) & 0xFFFF for packet in packets] == list(range(58))
+    last = sent[-1]
+    assert last is not None
+    assert (last.timestamp - packets[0].timestamp & 0xFFFFFFFF) == 160 * 59
+    assert sum(packet.marker for packet in packets) == 3, "of the first, and of those after a hole"
+
+
+async def test_without_a_hitch_all_silence_is_sent() -> None:
+    wavering = [number / 50 + (0.004 if number % 3 else 0) for number in range(50)]
+    assert None not in ticked(wavering, voice(1))
 
 
 @pytest.mark.parametrize(
