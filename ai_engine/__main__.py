@@ -4,11 +4,11 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ai_engine.app import App, ApplicationTaken, engine_version
+from ai_engine.app import AgentMaker, App, ApplicationTaken, engine_version
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.schema import text as schema_text
 from ai_engine.errors import ConfigError
@@ -38,19 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "check":
             print(f"{options.config}: good ({len(config.agents)} agents)")
             return 0
-        return _run(config)
+        return serve(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def _run(config: EngineConfig) -> int:
+def serve(config: EngineConfig, agents: Mapping[str, AgentMaker] | None = None) -> int:
+    """Hold calls until SIGTERM; 1 when Asterisk gave our place to another engine. Raises ConfigError.
+
+    ``agents`` by the name of their provider, in place of our own.
+    """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REALTIME_PRIORITY))
     pipe = start_logging(config.logging.level, config.logging.format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(config, pipe))
+            runner.run(_run(config, pipe, agents))
     except ApplicationTaken:
         return 1
     finally:
@@ -58,8 +62,8 @@ def _run(config: EngineConfig) -> int:
     return 0
 
 
-async def _serve(config: EngineConfig, pipe: LogPipe) -> None:
-    await App(config, lambda: pipe.dropped).run()
+async def _run(config: EngineConfig, pipe: LogPipe, agents: Mapping[str, AgentMaker] | None) -> None:
+    await App(config, lambda: pipe.dropped, agents).run()
 
 
 def _schema(check: Path | None) -> int:
