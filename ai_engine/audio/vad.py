@@ -29,7 +29,7 @@ class VadSettings:
     """Of silero: the probability from which a chunk is speech."""
     start_ms: int = 60
     """Voiced sound that makes a turn begin."""
-    barge_in_ms: int = 100
+    barge_in_ms: int = 80
     """Voiced sound that makes the agent hold its breath."""
     confirm_ms: int = 500
     """Voiced sound that makes a turn begin while the agent is speaking."""

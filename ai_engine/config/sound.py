@@ -106,7 +106,7 @@ class BargeIn(Section):
 
     enabled: bool = True
     """False lets every reply play to its end."""
-    min_ms: Annotated[int, Field(ge=40, le=500)] = 100
+    min_ms: Annotated[int, Field(ge=40, le=500)] = 80
     """Voice that makes the agent fall silent, with hardly a gap in it."""
     confirm_ms: Annotated[int, Field(ge=100, le=3000)] = 500
     """Voice that makes it stop for good, whatever is said."""

@@ -32,7 +32,7 @@ class LoudIsSpeech:
 
 def ear(**settings: int) -> VoiceActivity:
     """With round figures, so that patterns are easy to read."""
-    rounded = VadSettings(**{"word_ms": 200, "settle_ms": 200, **settings})  # type: ignore[arg-type]
+    rounded = VadSettings(**{"barge_in_ms": 100, "word_ms": 200, "settle_ms": 200, **settings})  # type: ignore[arg-type]
     activity = VoiceActivity(SLIN8, rounded, LoudIsSpeech())
     for _ in range(25):
         assert activity.process(QUIET) is None
