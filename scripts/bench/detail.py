@@ -31,6 +31,10 @@ SCRIPT = (
     "!where are you located",
     "what can you do for me",
     "!what are your opening hours",
+    "what can you do for me",
+    "!where are you located",
+    "what can you do for me",
+    "!what are your opening hours",
     "no that's all goodbye",
 )
 """As of the demo: a leading ``!`` interrupts."""

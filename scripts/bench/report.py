@@ -208,6 +208,13 @@ def _of_detail(detail: Detail) -> Iterator[Bar]:
         ", ".join(f"{ms:.0f}" for ms in barge_ins) + f" ms ({detail.attached})",
         bool(barge_ins) and max(barge_ins) <= 150,
     )
+    silenced = found.silenced_ms
+    yield Bar(
+        f"{detail.way}: decision → agent silent at the phone",
+        "≤ 20 ms",
+        ", ".join(f"{ms:.0f}" for ms in silenced) + " ms",
+        bool(silenced) and max(silenced) <= 20,
+    )
     if detail.streams:
         yield Bar(
             f"{detail.way}: at the phone",

@@ -64,6 +64,8 @@ class Report:
     missing: int
     goodbye_heard_ms: float | None
     """From the agent's last voice on the wire to the end of its stream; None without voice."""
+    silenced_ms: list[float]
+    """From each decision that the agent falls silent to its last voiced packet at the phone."""
 
     def answers(self) -> list[float]:
         """Caller's last voice to agent's first voice on the wire, every answered turn."""
@@ -96,6 +98,7 @@ def read(folder: Path, overheard: Overheard) -> Report:
         frames=len(agent),
         missing=missing_packets(agent),
         goodbye_heard_ms=None if last is None else round((agent[-1].at - last) * 1000, 1),
+        silenced_ms=_silenced(events, wall, answered),
     )
 
 
@@ -189,6 +192,17 @@ def _barge_in(
     # Whoever falls into a pause between two sentences has nothing to wait for.
     cut = [segment.end for segment in answered if segment.start < began + 0.3]
     return round(max(0.0, cut[-1] - began) * 1000, 1) if cut else None
+
+
+def _silenced(events: Sequence[dict[str, Any]], offset: float, answered: Sequence[Segment]) -> list[float]:
+    decided = [event["loop"] + offset for event in events if event["event"] == "PlayoutHeld"]
+    ends = [next((segment.end for segment in answered if segment.end > at - 0.1), None) for at in decided]
+    # Who falls into a pause between two sentences has nothing to wait for.
+    return [
+        round(max(0.0, end - at) * 1000, 1)
+        for at, end in zip(decided, ends, strict=True)
+        if end is not None and end < at + 0.5
+    ]
 
 
 def _first_after(moment: float, starts: Sequence[float]) -> float | None:
