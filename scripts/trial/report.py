@@ -56,6 +56,8 @@ class Report:
 
     folder: Path
     reason: str
+    way: str
+    """How sound travelled last: ``transport/downstream``."""
     transcript: list[dict[str, Any]]
     turns: list[Turn]
     worst_gap_ms: float
@@ -92,6 +94,7 @@ def read(folder: Path, overheard: Overheard) -> Report:
     return Report(
         folder=folder,
         reason=str(events[-1].get("reason", "")),
+        way=next((event["transport"] for event in reversed(events) if event["event"] == "MediaAttached"), ""),
         transcript=json.loads((folder / "transcript.json").read_text()),
         turns=turns,
         worst_gap_ms=round(max(frame_gaps(agent), default=0.0), 1),
