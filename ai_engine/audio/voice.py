@@ -36,6 +36,9 @@ class Voice(Protocol):
     Its maker is told when a reply starts to be heard and when it was heard to its end; both inside ``pull``.
     """
 
+    underruns: int
+    """Frames of silence in the middle of replies because audio came too late."""
+
     @property
     def speaking(self) -> int | None:
         """The reply that is being heard now, or is held in its middle."""

@@ -225,6 +225,7 @@ class CallSession:
             await self._control.close()
 
     def _report_end(self, reason: EndReason) -> None:
+        self._log.info("sound of the call", **self._line.summary())
         for observer in self._observers:
             observer.transcript(self.call_id, self.transcript.lines())
             observer.call_ended(self.call_id, reason, self._clock())

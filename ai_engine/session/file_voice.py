@@ -56,6 +56,7 @@ class FileVoice:
         ``on_started`` and ``on_drained`` are called inside ``pull``, ``on_failed`` at any time and once: nothing is
         played any more then, until ``surrender`` or ``stop``. What is given to ``spawn`` raises nothing.
         """
+        self.underruns = 0
         self.overdue = 0
         """Sentences whose end Asterisk did not report."""
         self._format = format

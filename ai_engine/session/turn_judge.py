@@ -25,7 +25,8 @@ class TurnJudge:
         self._model = model
         self._workers = workers
         self._recent: deque[bytes] = deque(maxlen=_KEPT_SECONDS * 1000 // FRAME_MS)
-        self._open = False
+        self.asking = False
+        """Whether a question is open."""
         self._next: Callable[[float], None] | None = None
 
     def hear(self, pcm: bytes) -> None:
@@ -34,10 +35,10 @@ class TurnJudge:
 
     def ask(self, answer: Callable[[float], None]) -> None:
         """Call ``answer`` in the call loop when the model has judged; never, when it fails."""
-        if self._open:
+        if self.asking:
             self._next = answer
             return
-        self._open = True
+        self.asking = True
         asked = asyncio.get_running_loop().run_in_executor(self._workers, self._judge, b"".join(self._recent))
         asked.add_done_callback(lambda done: self._answered(done, answer))
 
@@ -45,7 +46,7 @@ class TurnJudge:
         return self._model(Resampler(self._format, SLIN16).process(pcm))
 
     def _answered(self, done: "asyncio.Future[float]", answer: Callable[[float], None]) -> None:
-        self._open = False
+        self.asking = False
         if self._next is not None:
             following, self._next = self._next, None
             self.ask(following)

@@ -1,7 +1,7 @@
 """The sound of one call, 20 ms at a time: from the line to ear and agent, and the agent's voice back."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from ai_engine.audio.energy import level_db
@@ -80,6 +80,8 @@ class VoiceLine:
         self._sent_db = -inf
         self._voice: Voice = Playout(format, jitter, self.started, self.drained)
         self._audible = True
+        self._underruns = 0
+        """Of the voices before this one."""
         self._media: Media | None = None
         self._agent: Agent | None = None
         self._to_agent: Resampler | None = None
@@ -127,6 +129,7 @@ class VoiceLine:
 
     def _speak_with(self, voice: Voice, *, audible: bool) -> None:
         before, self._voice, self._audible = self._voice, voice, audible
+        self._underruns += before.underruns
         if before.held:
             voice.hold()
         for unheard in before.surrender():
@@ -210,6 +213,13 @@ class VoiceLine:
     def listen_anew(self) -> None:
         """As if nothing had been heard yet: what came so far was not the caller."""
         self._ear.forget()
+
+    def summary(self) -> Mapping[str, float]:
+        """How sound fared, for the log: late frames, and what the call has shown of its echo."""
+        return {
+            "underruns": self._underruns + self._voice.underruns,
+            "echo_return_loss_db": round(self._ear.echo_return_loss_db, 1),
+        }
 
     @property
     def idle(self) -> bool:
