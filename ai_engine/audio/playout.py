@@ -1,22 +1,18 @@
 """The one queue where agent audio waits for its 20 ms on the line."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from math import inf
 
 from ai_engine.audio.fade import faded_out, trailing_off
 from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.jitter_depth import JitterDepth, JitterSettings
 from ai_engine.audio.queued_reply import Flow, QueuedReply
+from ai_engine.audio.reply_queue import ReplyQueue
 from ai_engine.audio.voice import Cut, Unheard
 
 __all__ = ["JitterSettings", "Playout"]
 
-_ENDLESS_MS = 600_000.0
-"""No reply waits ten minutes to be heard: whoever sends more must not fill our memory."""
 
-
-class Playout:
+class Playout(ReplyQueue[QueuedReply]):
     """Implements ``Voice``, frame by frame.
 
     ``on_started(reply)`` is called as the first frame of a reply is fetched, ``on_drained(reply)`` at the pull
@@ -33,77 +29,22 @@ class Playout:
         on_started: Callable[[int], None] | None = None,
         on_drained: Callable[[int], None] | None = None,
     ) -> None:
-        self.underruns = 0
-        """Frames that were missing in the middle of replies because audio came too late."""
-        self._format = format
+        super().__init__(format)
         self._depth = JitterDepth(jitter or JitterSettings())
         self._on_started = on_started or _nobody_asks
         self._on_drained = on_drained or _nobody_asks
-        self._replies: deque[QueuedReply] = deque()
-        self._highest: int | None = None
-        self._held = False
         self._fade: bytes | None = None
         """Given at the next pull: the end of a sound that breaks off."""
         self._last: bytes | None = None
         """What the last pull gave, if it was the first reply's sound."""
 
     @property
-    def speaking(self) -> int | None:
-        return self._replies[0].id if self._replies and self._replies[0].started else None
-
-    @property
-    def idle(self) -> bool:
-        return not self._replies
-
-    @property
-    def held(self) -> bool:
-        return self._held
-
-    @property
-    def queued_ms(self) -> float:
-        """How much agent audio waits, over all replies."""
-        return sum(reply.queued_ms for reply in self._replies)
-
-    @property
-    def left_ms(self) -> float:
-        return self.queued_ms if all(reply.finished for reply in self._replies) else inf
-
-    @property
     def prebuffer_ms(self) -> float:
         """What a reply has to gather before it begins, as this call has taught."""
         return self._depth.prebuffer_ms
 
-    # -- replies come in -----------------------------------------------------------------------------------
-
-    def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
-        if self._highest is not None and reply <= self._highest:
-            return False
-        self._highest = reply
-        self._replies.append(QueuedReply(reply, source or self._format, self._format))
-        return True
-
-    def push(self, reply: int, pcm: bytes) -> bool:
-        waiting = self._open(reply)
-        if waiting is None or waiting.queued_ms > _ENDLESS_MS:
-            return False
-        waiting.push(pcm)
-        return True
-
     def end_sentence(self, reply: int) -> None:
         """Nothing: a stream has no use for sentences."""
-
-    def finish(self, reply: int) -> None:
-        """No more audio of this reply comes: its last frame is padded with silence."""
-        waiting = self._open(reply)
-        if waiting is not None:
-            waiting.finish()
-
-    def finish_all(self) -> None:
-        for waiting in self._replies:
-            waiting.finish()
-
-    def is_open(self, reply: int) -> bool:
-        return self._open(reply) is not None
 
     # -- frames go out -------------------------------------------------------------------------------------
 
@@ -174,27 +115,24 @@ class Playout:
         if unheard.finished:
             reply.finish()
         self._replies.append(reply)
-        self._highest = max(unheard.reply, self._highest or unheard.reply)
+        self._raise_to(unheard.reply)
 
     # ------------------------------------------------------------------------------------------------------
 
-    def _open(self, reply: int) -> QueuedReply | None:
-        for waiting in self._replies:
-            if waiting.id == reply:
-                return None if waiting.finished else waiting
-        return None
+    def _queued(self, reply: int, source: AudioFormat) -> QueuedReply:
+        return QueuedReply(reply, source, self._format)
 
     def _may_flow(self, reply: QueuedReply) -> bool:
         if reply.finished or reply.flow is Flow.FLOWING:
             return True
         needed_ms = self._depth.low_water_ms if reply.flow is Flow.STARVED else self._depth.prebuffer_ms
-        return reply.queued_ms >= needed_ms
+        return reply.left_ms >= needed_ms
 
     def _let_flow(self, reply: QueuedReply) -> None:
         if reply.flow is Flow.STARVED:
             self._depth.went_on()
         else:
-            self._depth.began(reply.queued_ms, whole=reply.finished)
+            self._depth.began(reply.left_ms, whole=reply.finished)
         reply.flow = Flow.FLOWING
         if not reply.started:
             reply.started = True

@@ -66,7 +66,7 @@ class QueuedReply:
         self._heard_before_ms = heard_before_ms
 
     @property
-    def queued_ms(self) -> float:
+    def left_ms(self) -> float:
         return len(self.frames) * FRAME_MS + self._source.ms(self._framer.waiting_bytes)
 
     @property

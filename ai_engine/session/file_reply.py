@@ -114,10 +114,6 @@ class FileReply:
         return self._behind_ms + sum(self._source.ms(sentence.heard_bytes) for sentence in self.sentences)
 
     @property
-    def waiting_ms(self) -> float:
-        return self._cutter.waiting_ms + sum(self._source.ms(len(sentence.pcm)) for sentence in self.sentences)
-
-    @property
     def left_ms(self) -> float:
         return self._cutter.waiting_ms + sum(sentence.left_ms for sentence in self.sentences)
 

@@ -1,14 +1,13 @@
 """The agent's voice as files that Asterisk plays on the caller's own channel, sentence by sentence."""
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import islice
-from math import inf
 from typing import Any
 
 import structlog
 
 from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.reply_queue import ReplyQueue
 from ai_engine.audio.voice import Cut, Unheard
 from ai_engine.session.file_playbacks import FilePlaybacks
 from ai_engine.session.file_reply import FileReply, Sentence, Stage
@@ -23,9 +22,6 @@ _ASK_AHEAD_MS = 1000
 """What is asked early Asterisk plays without a gap. But whatever else its channel is asked, the refresh of the dead-man
 switch too, waits until all playbacks asked before are over: so the next one is asked no earlier than is safe."""
 
-_ENDLESS_MS = 600_000.0
-"""No reply waits ten minutes to be heard: whoever sends more must not fill our memory."""
-
 _OVERDUE_TICKS = 100
 """So long after its length a sentence counts as ended, though Asterisk does not say so."""
 
@@ -37,7 +33,7 @@ _FAILED_TICKS = 5
 """A hang-up makes the playback fail as well, and is known soon after it."""
 
 
-class FileVoice:
+class FileVoice(ReplyQueue[FileReply]):
     """Implements ``Voice``. What is heard is counted tick by tick from Asterisk's answer to ``play`` on."""
 
     def __init__(
@@ -56,53 +52,23 @@ class FileVoice:
         ``on_started`` and ``on_drained`` are called inside ``pull``, ``on_failed`` at any time and once: nothing is
         played any more then, until ``surrender`` or ``stop``. What is given to ``spawn`` raises nothing.
         """
-        self.underruns = 0
+        super().__init__(format)
         self.overdue = 0
         """Sentences whose end Asterisk did not report."""
-        self._format = format
         self._on_started = on_started
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._playbacks = FilePlaybacks(name, format, store, player, spawn, self._advance, self._fail)
-        self._replies: deque[FileReply] = deque()
-        self._highest: int | None = None
-        self._held = False
         self._held_ticks = 0
         self._failed = False
         self._closed = False
 
     # -- replies in ----------------------------------------------------------------------------------------
 
-    @property
-    def speaking(self) -> int | None:
-        return self._replies[0].id if self._replies and self._replies[0].started else None
-
-    @property
-    def idle(self) -> bool:
-        return not self._replies
-
-    @property
-    def held(self) -> bool:
-        return self._held
-
-    @property
-    def left_ms(self) -> float:
-        return sum(reply.left_ms for reply in self._replies) if all(reply.finished for reply in self._replies) else inf
-
-    def begin(self, reply: int, source: AudioFormat | None = None) -> bool:
-        if self._highest is not None and reply <= self._highest:
-            return False
-        self._highest = reply
-        self._replies.append(FileReply(reply, source or self._format, self._format))
-        return True
-
     def push(self, reply: int, pcm: bytes) -> bool:
-        waiting = self._open(reply)
-        if waiting is None or waiting.waiting_ms > _ENDLESS_MS:
-            return False
-        waiting.push(pcm)
+        taken = super().push(reply, pcm)
         self._advance()
-        return True
+        return taken
 
     def end_sentence(self, reply: int) -> None:
         if (waiting := self._open(reply)) is not None:
@@ -110,20 +76,15 @@ class FileVoice:
             self._advance()
 
     def finish(self, reply: int) -> None:
-        if (waiting := self._open(reply)) is not None:
-            waiting.finish()
-            self._advance()
-
-    def finish_all(self) -> None:
-        for waiting in self._replies:
-            waiting.finish()
+        super().finish(reply)
         self._advance()
 
-    def is_open(self, reply: int) -> bool:
-        return self._open(reply) is not None
+    def finish_all(self) -> None:
+        super().finish_all()
+        self._advance()
 
     def adopt(self, unheard: Unheard) -> None:
-        self._highest = unheard.reply if self._highest is None else max(self._highest, unheard.reply)
+        self._raise_to(unheard.reply)
         reply = FileReply(unheard.reply, unheard.source, self._format, unheard.heard_ms)
         self._replies.append(reply)
         reply.push(unheard.pcm)
@@ -131,8 +92,8 @@ class FileVoice:
             reply.finish()
         self._advance()
 
-    def _open(self, reply: int) -> FileReply | None:
-        return next((waiting for waiting in self._replies if waiting.id == reply and not waiting.finished), None)
+    def _queued(self, reply: int, source: AudioFormat) -> FileReply:
+        return FileReply(reply, source, self._format)
 
     # -- what is heard -------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from scripts.trial import conversation, report
 from scripts.trial.asterisk import Trial
 from scripts.trial.conversation import EXTENSION, Line
 from scripts.trial.demo import SCRIPT, WORST_GAP_MS, line_of
-from scripts.trial.measure import RATE, Pcm, audio, frame_gaps, missing_packets, voice_segments
+from scripts.trial.measure import RATE, Pcm, audio, frame_gaps, likeness, missing_packets, voice_segments
 from scripts.trial.phone import BaresipPhone
 from scripts.trial.programs import Programs
 from scripts.trial.speech import synthesize
@@ -60,17 +60,6 @@ def channels(trial: Trial) -> int:
 
 def bridges(trial: Trial) -> object:
     return trial.ari("GET", "/bridges")
-
-
-def likeness(heard: Pcm, wanted: Pcm) -> float:
-    """The highest normalised cross-correlation of ``wanted`` anywhere in ``heard``, 0 to 1."""
-    margin = np.zeros(wanted.size, np.int16)  # what lies partly before the recording, or after it, fits too
-    heard = np.concatenate((margin, heard, margin))
-    size = heard.size + wanted.size
-    spectrum = np.fft.rfft(heard.astype(float), size) * np.conj(np.fft.rfft(wanted.astype(float), size))
-    peaks = np.fft.irfft(spectrum, size)[: heard.size - wanted.size]
-    power = np.convolve(np.square(heard.astype(float)), np.ones(wanted.size), "valid")[: peaks.size]
-    return float(np.max(peaks / np.sqrt(power * np.sum(np.square(wanted.astype(float))) + 1.0)))
 
 
 def _loudest_second(pcm: Pcm) -> Pcm:
