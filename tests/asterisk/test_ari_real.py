@@ -793,7 +793,7 @@ async def test_a_file_gives_way_to_a_stream_and_takes_over_from_one(converse: Co
         await control.drop_leg()
     await talk.hang_up()
     *ended, last, _ = talk.events
-    assert ended == [PlaybackEnded("file-0"), PlaybackEnded("file-1")]
+    assert ended == [], "those that were stopped are not over: what was not heard is said another way"
     assert last == PlaybackEnded("file-2", failed=True)
 
 
