@@ -202,7 +202,7 @@ def _silenced(events: Sequence[dict[str, Any]], offset: float, answered: Sequenc
     ends = [next((segment.end for segment in answered if segment.end > at - 0.1), None) for at in decided]
     # Who falls into a pause between two sentences has nothing to wait for.
     return [
-        round(max(0.0, end - at) * 1000, 1)
+        round(max(0.0, end - at - FRAME_SAMPLES / RATE) * 1000, 1)  # its packet came when its sound began
         for at, end in zip(decided, ends, strict=True)
         if end is not None and end < at + 0.5
     ]
