@@ -109,18 +109,10 @@ class Playout(ReplyQueue[QueuedReply]):
         self._clear()
         return left
 
-    def adopt(self, unheard: Unheard) -> None:
-        reply = QueuedReply(unheard.reply, unheard.source, self._format, unheard.heard_ms)
-        reply.push(unheard.pcm)
-        if unheard.finished:
-            reply.finish()
-        self._replies.append(reply)
-        self._raise_to(unheard.reply)
-
     # ------------------------------------------------------------------------------------------------------
 
-    def _queued(self, reply: int, source: AudioFormat) -> QueuedReply:
-        return QueuedReply(reply, source, self._format)
+    def _queued(self, reply: int, source: AudioFormat, heard_ms: float = 0.0) -> QueuedReply:
+        return QueuedReply(reply, source, self._format, heard_ms)
 
     def _may_flow(self, reply: QueuedReply) -> bool:
         if reply.finished or reply.flow is Flow.FLOWING:

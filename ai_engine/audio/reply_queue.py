@@ -5,6 +5,7 @@ from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.voice import Unheard
 
 _ENDLESS_MS = 600_000.0
 """No reply waits ten minutes to be heard: whoever sends more must not fill our memory."""
@@ -65,6 +66,14 @@ class ReplyQueue(Generic[Q]):
         self._replies.append(self._queued(reply, source or self._format))
         return True
 
+    def adopt(self, unheard: Unheard) -> None:
+        reply = self._queued(unheard.reply, unheard.source, unheard.heard_ms)
+        self._replies.append(reply)
+        self._highest = unheard.reply if self._highest is None else max(self._highest, unheard.reply)
+        reply.push(unheard.pcm)
+        if unheard.finished:
+            reply.finish()
+
     def push(self, reply: int, pcm: bytes) -> bool:
         waiting = self._open(reply)
         if waiting is None or waiting.left_ms > _ENDLESS_MS:
@@ -83,13 +92,9 @@ class ReplyQueue(Generic[Q]):
     def is_open(self, reply: int) -> bool:
         return self._open(reply) is not None
 
-    def _queued(self, reply: int, source: AudioFormat) -> Q:
-        """A new one."""
+    def _queued(self, reply: int, source: AudioFormat, heard_ms: float = 0.0) -> Q:
+        """A new one, of which ``heard_ms`` were heard elsewhere."""
         raise NotImplementedError
-
-    def _raise_to(self, reply: int) -> None:
-        """No reply up to this one is begun any more."""
-        self._highest = reply if self._highest is None else max(self._highest, reply)
 
     def _open(self, reply: int) -> Q | None:
         for waiting in self._replies:

@@ -7,6 +7,7 @@ from ai_engine.audio.vad import VadSettings
 from ai_engine.config.model import EngineConfig
 from ai_engine.providers.local import LocalSettings
 from ai_engine.session.settings import SessionSettings
+from ai_engine.transports.addresses import host_port
 from ai_engine.transports.audiosocket import AudioSocketSettings
 from ai_engine.transports.chan_websocket import ChanWebSocketSettings
 from ai_engine.transports.rtp import RtpSettings
@@ -16,9 +17,8 @@ from ai_engine.transports.sound_files import SoundFilesSettings
 def ari_settings(config: EngineConfig) -> AriSettings:
     """For ``ai_engine.ari``."""
     asterisk = config.asterisk
-    host = f"[{asterisk.host}]" if ":" in asterisk.host else asterisk.host
     return AriSettings(
-        url=asterisk.ari_url or f"http://{host}:{asterisk.ari_port}",
+        url=asterisk.ari_url or f"http://{host_port(asterisk.host, asterisk.ari_port)}",
         username=config.secrets.ari_username,
         password=config.secrets.ari_password.get_secret_value(),
         app=asterisk.app_name,

@@ -150,16 +150,12 @@ class ConfigFile(Section):
                 yield ("agents", name, "provider"), f"there is no provider {agent.provider!r}"
             for place, slot in agent.unknown_slots():
                 yield ("agents", name, *place), f"there is no slot {slot!r} below agents.{name}.slots"
-        audiosocket = self.audiosocket
-        if audiosocket.host in ("0.0.0.0", "::") and audiosocket.advertise is None:
-            yield ("audiosocket", "advertise"), f"needed, since Asterisk cannot connect to {audiosocket.host}"
-        if not audiosocket.allowed_peers:
-            yield ("audiosocket", "allowed_peers"), "an empty list lets nobody in; name the address of Asterisk"
         legacy = self.legacy
-        if legacy.host in ("0.0.0.0", "::") and legacy.advertise is None:
-            yield ("legacy", "advertise"), f"needed, since Asterisk cannot send to {legacy.host}"
-        if not legacy.allowed_peers:
-            yield ("legacy", "allowed_peers"), "an empty list lets nobody in; name the address of Asterisk"
+        for name, door, comes in (("audiosocket", self.audiosocket, "connect"), ("legacy", legacy, "send")):
+            if door.host in ("0.0.0.0", "::") and door.advertise is None:
+                yield (name, "advertise"), f"needed, since Asterisk cannot {comes} to {door.host}"
+            if not door.allowed_peers:
+                yield (name, "allowed_peers"), "an empty list lets nobody in; name the address of Asterisk"
         if legacy.port_max <= legacy.port_min:
             yield ("legacy", "port_max"), f"must be more than port_min, {legacy.port_min}"
         vad = self.vad

@@ -62,7 +62,6 @@ class CallSession:
         self._agent = agent
         self._briefing = briefing
         self._observers = observers
-        self._prompts = prompts
         self._settings = settings
         self._clock = clock
         self._line = VoiceLine(

@@ -84,16 +84,11 @@ class FileVoice(ReplyQueue[FileReply]):
         self._advance()
 
     def adopt(self, unheard: Unheard) -> None:
-        self._raise_to(unheard.reply)
-        reply = FileReply(unheard.reply, unheard.source, self._format, unheard.heard_ms)
-        self._replies.append(reply)
-        reply.push(unheard.pcm)
-        if unheard.finished:
-            reply.finish()
+        super().adopt(unheard)
         self._advance()
 
-    def _queued(self, reply: int, source: AudioFormat) -> FileReply:
-        return FileReply(reply, source, self._format)
+    def _queued(self, reply: int, source: AudioFormat, heard_ms: float = 0.0) -> FileReply:
+        return FileReply(reply, source, self._format, heard_ms)
 
     # -- what is heard -------------------------------------------------------------------------------------
 

@@ -39,7 +39,6 @@ without a frame the ear is given silence, so that a turn still ends."""
 _MOST_WAITING = 5
 """Caller frames kept for the observers' 20 ms grid; more than that is a burst, and the oldest is dropped."""
 
-
 _LAST_WORDS_MS = 1000
 """A word into the last second of what the agent has to say is an early answer, and no remark: it asks "Shall I book
 it?", and "yes" comes a moment too soon."""
@@ -78,7 +77,7 @@ class VoiceLine:
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._ticks_without_frame = 0
         self._sent_db = -inf
-        self._voice: Voice = Playout(format, jitter, self.started, self.drained)
+        self._voice: Voice = self._playout()
         self._audible = True
         self._underruns = 0
         """Of the voices before this one."""
@@ -121,11 +120,14 @@ class VoiceLine:
 
     def stream(self) -> None:
         """Put the agent's voice onto the line frame by frame, as it is in the beginning."""
-        self._speak_with(Playout(self._format, self._jitter, self.started, self.drained), audible=True)
+        self._speak_with(self._playout(), audible=True)
 
     def speak_with(self, voice: Voice) -> None:
         """Let ``voice`` speak by other means; its frames are only counted here."""
         self._speak_with(voice, audible=False)
+
+    def _playout(self) -> Playout:
+        return Playout(self._format, self._jitter, self.started, self.drained)
 
     def _speak_with(self, voice: Voice, *, audible: bool) -> None:
         before, self._voice, self._audible = self._voice, voice, audible

@@ -39,8 +39,6 @@ SCRIPT = (
 )
 """As of the demo: a leading ``!`` interrupts."""
 
-_RECORD_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Detail:
@@ -75,17 +73,8 @@ def call(way: str, folder: Path) -> Detail:
 async def _call(trial: Trial, way: str, lines: Sequence[Line], folder: Path) -> Detail:
     async with Programs(trial, folder, {**WAYS[way], "LOG_FORMAT": "json"}) as programs:
         overheard = await conversation.place(trial, folder, lines)
-        recorded = await _recorded(programs)
+        recorded = await programs.recorded()
         calls = (await asyncio.to_thread(programs.health))["calls"]
     measured = await asyncio.to_thread(report.read, recorded, overheard)
     went = [*calls["attached"], *(f"after {failed} failed" for failed in calls["fell_back"])]
     return Detail(way, measured, histogram(frame_gaps(overheard.agent)), ", ".join(went))
-
-
-async def _recorded(programs: Programs) -> Path:
-    """The call's folder, once the recorder has finished it."""
-    async with asyncio.timeout(_RECORD_SECONDS):
-        while True:
-            if done := [folder for folder in programs.calls() if (folder / "turns.json").exists()]:
-                return done[-1]
-            await asyncio.sleep(0.05)

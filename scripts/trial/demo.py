@@ -123,7 +123,7 @@ async def _call(
         follower = asyncio.create_task(_follow(programs.engine, console))
         began, before = time.monotonic(), _usage(programs)
         overheard = await conversation.place(trial, folder, lines)
-        recorded = await _recorded(programs)
+        recorded = await programs.recorded()
         _show_usage(console, before, _usage(programs), time.monotonic() - began)
         follower.cancel()
         return await asyncio.to_thread(report.read, recorded, overheard)
@@ -144,16 +144,6 @@ def _show_usage(console: Console, before: Mapping[str, Usage], after: Mapping[st
         )
         + "[/]"
     )
-
-
-async def _recorded(programs: Programs) -> Path:
-    """The call's folder, once the recorder has finished it."""
-    for _ in range(100):
-        done = [folder for folder in programs.calls() if (folder / "turns.json").exists()]
-        if done:
-            return done[-1]
-        await asyncio.sleep(0.05)
-    raise TrialError(f"the engine recorded nothing; it says in {programs.engine.log}")
 
 
 async def _follow(engine: Program, console: Console) -> None:

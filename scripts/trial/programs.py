@@ -169,6 +169,14 @@ class Programs:
         """The folders the recorder made, oldest first."""
         return sorted((self.directory / "calls").glob("*"))
 
+    async def recorded(self) -> Path:
+        """The newest call's folder, once the recorder has finished it; raises TrialError when it does not in 5 s."""
+        for _ in range(100):
+            if done := [folder for folder in self.calls() if (folder / "turns.json").exists()]:
+                return done[-1]
+            await asyncio.sleep(0.05)
+        raise TrialError(f"the engine recorded nothing; it says in {self.engine.log}")
+
     def _start(self, package: str, *arguments: str) -> Program:
         path = self.directory / f"{package}.log"
         log: IO[bytes]

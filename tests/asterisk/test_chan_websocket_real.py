@@ -32,6 +32,7 @@ from scripts.trial.phone import BaresipPhone
 from scripts.trial.wire import RtpCapture, Stream
 from tests.conftest import StartAsterisk
 from tests.fakes.chan_websocket_server import ChanWebSocketServer
+from tests.fakes.line import NotingLine
 from tests.waiting import until
 
 pytestmark = pytest.mark.asterisk
@@ -66,19 +67,17 @@ async def until_heard(stream: Stream, number: int) -> None:
     await until(lambda: number in numbers(stream.packets))
 
 
-class Speaker:
+class Speaker(NotingLine):
     """A session whose voice is frames numbered from 0, or a tone."""
 
     def __init__(self, made: int = 0, frame: Callable[[int], bytes] = voice) -> None:
+        super().__init__()
         self.made = made
         self.frame = frame
         self.given = 0
         self.given_at: dict[int, float] = {}
         self.held = False
         self.fade: bytes | None = None
-        self.heard: list[bytes] = []
-        self.digits: list[str] = []
-        self.lost: list[str] = []
 
     def next_frame(self) -> bytes | None:
         if self.fade is not None:
@@ -100,15 +99,6 @@ class Speaker:
     def hold(self, media: Media) -> None:
         self.held = True
         media.flush()
-
-    def frame_received(self, pcm: bytes) -> None:
-        self.heard.append(pcm)
-
-    def digit_received(self, digit: str) -> None:
-        self.digits.append(digit)
-
-    def media_lost(self, reason: str) -> None:
-        self.lost.append(reason)
 
 
 class Stage:

@@ -24,7 +24,7 @@ from scripts.trial.phone import BaresipPhone
 from scripts.trial.rootfs import CHECKOUT
 from scripts.trial.wire import RtpCapture, Stream
 from tests.conftest import MakePhone, StartAsterisk
-from tests.transports.audiosocket_peer import RecordingLine
+from tests.fakes.line import RecordingLine
 from tests.waiting import until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.phone]

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from uuid import UUID
 
@@ -74,33 +74,6 @@ class Peer:
         while (message := await self.message()) is not None:
             got.append(message)
         return got
-
-
-class RecordingLine:
-    """A session that notes what comes and sends what it was given."""
-
-    def __init__(self, *frames: bytes) -> None:
-        self.to_send = list(frames)
-        self.heard: list[bytes] = []
-        self.digits: list[str] = []
-        self.lost: list[str] = []
-        self.asked = 0
-
-    def next_frame(self) -> bytes | None:
-        self.asked += 1
-        return self.to_send.pop(0) if self.to_send else None
-
-    def upcoming(self, frames: int) -> Sequence[bytes]:
-        return self.to_send[:frames]
-
-    def frame_received(self, pcm: bytes) -> None:
-        self.heard.append(pcm)
-
-    def digit_received(self, digit: str) -> None:
-        self.digits.append(digit)
-
-    def media_lost(self, reason: str) -> None:
-        self.lost.append(reason)
 
 
 class Door:

@@ -18,7 +18,8 @@ from ai_engine.session.ports import Invitation, Leg, Media, Topology, Transport
 from ai_engine.transports.audiosocket import AudioSocketInvitation, AudioSocketListener, AudioSocketSettings
 from ai_engine.transports.audiosocket_connection import AudioSocketConnection
 from ai_engine.transports.wheel import TimerWheel
-from tests.transports.audiosocket_peer import DEADLINE, SILENCE, Door, Peer, RecordingLine, uuid_message, voice
+from tests.fakes.line import RecordingLine
+from tests.transports.audiosocket_peer import DEADLINE, SILENCE, Door, Peer, uuid_message, voice
 from tests.waiting import until
 
 

@@ -26,6 +26,7 @@ from ai_engine.transports.chan_websocket import (
 from ai_engine.transports.chan_websocket_connection import ChanWebSocketConnection
 from ai_engine.transports.wheel import TimerWheel
 from tests.fakes.chan_websocket_server import ChanWebSocketServer, FakeLeg, Played
+from tests.fakes.line import NotingLine
 from tests.waiting import until
 
 FACT = "MEDIA_WEBSOCKET_CONNECTION_ID"
@@ -40,19 +41,17 @@ def numbers(frames: Sequence[bytes]) -> list[int]:
     return [int.from_bytes(frame[:2], "little") for frame in frames]
 
 
-class Speaker:
+class Speaker(NotingLine):
     """A session whose voice is frames numbered from 1, and which notes what comes."""
 
     def __init__(self, made: int = 0) -> None:
+        super().__init__()
         self.made = made
         self.given: list[int] = []
         self.given_at: dict[int, float] = {}
         self.asked = 0
         self.held = False
         self.fade: bytes | None = None
-        self.heard: list[bytes] = []
-        self.digits: list[str] = []
-        self.lost: list[str] = []
 
     def next_frame(self) -> bytes | None:
         self.asked += 1
@@ -76,15 +75,6 @@ class Speaker:
         """As a session does."""
         self.held = True
         media.flush()
-
-    def frame_received(self, pcm: bytes) -> None:
-        self.heard.append(pcm)
-
-    def digit_received(self, digit: str) -> None:
-        self.digits.append(digit)
-
-    def media_lost(self, reason: str) -> None:
-        self.lost.append(reason)
 
 
 def fits_its_ports(
@@ -286,9 +276,11 @@ async def test_nothing_that_was_sent_early_is_heard_after_a_flush(door: Door) ->
     await until(lambda: fade in leg.heard)
     await until(lambda: leg.played[-1].sound == SILENCE)
     heard = numbers(leg.heard)
-    assert heard == [*range(1, len(heard)), 999]
+    last = heard[-2]
+    # At the very tick of Asterisk nobody can know whether the frame is out: then it is heard twice, never not at all.
+    assert heard in ([*range(1, last + 1), 999], [*range(1, last + 1), last, 999])
     # One more may be played before the flush arrives; what was due but not played yet is lost with the rest.
-    assert given - 3 <= len(heard) - 1 <= given + 1
+    assert given - 3 <= last <= given + 1
 
     line.held = False
     await until(lambda: len(line.given) == 100 and leg.played[-1].sound == SILENCE)

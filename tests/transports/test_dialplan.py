@@ -13,7 +13,8 @@ from ai_engine.protocol.audiosocket import Audio, HungUp, Message, encode_audio
 from ai_engine.session.ports import CallControl, Invitation, Media, Topology, Transport
 from ai_engine.transports.audiosocket_connection import AudioSocketConnection
 from ai_engine.transports.dialplan import DialplanCall, DialplanInvitation, DialplanMedia, DialplanTransport
-from tests.transports.audiosocket_peer import DEADLINE, SILENCE, Door, Peer, RecordingLine, uuid_message, voice
+from tests.fakes.line import RecordingLine
+from tests.transports.audiosocket_peer import DEADLINE, SILENCE, Door, Peer, uuid_message, voice
 from tests.waiting import until
 
 ID = UUID("12345678-9abc-def0-1122-334455667788")

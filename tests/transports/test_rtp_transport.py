@@ -18,6 +18,7 @@ from ai_engine.session.ports import Invitation, Line, Media, Topology, Transport
 from ai_engine.transports.rtp import RtpInvitation, RtpSettings, RtpTransport
 from ai_engine.transports.rtp_media import RtpMedia
 from ai_engine.transports.wheel import TimerWheel
+from tests.fakes.line import RecordingLine
 from tests.waiting import until
 
 FIRST_PORT, LAST_PORT = 19400, 19599
@@ -67,30 +68,14 @@ class Peer:
         return [swap_bytes(packet.payload) for packet in self.listen()]
 
 
-class RecordingLine:
-    """A session that notes what comes and sends what it was given."""
-
-    def __init__(self, *frames: bytes | None) -> None:
-        self.to_send = list(frames)
-        self.heard: list[bytes] = []
-        self.lost: list[str] = []
-        self.asked = 0
-
-    def next_frame(self) -> bytes | None:
-        self.asked += 1
-        return self.to_send.pop(0) if self.to_send else None
+class RtpLine(RecordingLine):
+    """One that RTP must not ask for more, nor tell of keys."""
 
     def upcoming(self, frames: int) -> Sequence[bytes]:
         raise AssertionError("RTP sends nothing early")
 
-    def frame_received(self, pcm: bytes) -> None:
-        self.heard.append(pcm)
-
     def digit_received(self, digit: str) -> None:
         raise AssertionError("keys come by ARI")
-
-    def media_lost(self, reason: str) -> None:
-        self.lost.append(reason)
 
 
 def fits_its_ports(
@@ -259,7 +244,7 @@ async def test_an_impossible_peer_is_refused_and_the_port_given_back(door: Door,
 
 
 async def test_sound_flows_both_ways(door: Door) -> None:
-    line = RecordingLine(*(voice(number) for number in range(10)))
+    line = RtpLine(*(voice(number) for number in range(10)))
     peer, _ = await door.call(line)
     for number in range(20):
         peer.speak(number)
@@ -298,7 +283,7 @@ async def test_before_and_without_a_line_there_is_silence(door: Door) -> None:
     peer.speak(*range(3))
     await until(lambda: len(peer.listen()) >= 5)
     assert set(peer.heard()) == {SLIN8.silence()}
-    line = RecordingLine()
+    line = RtpLine()
     media.attach(line)
     await until(lambda: line.asked >= 3)
     assert set(peer.heard()) == {SLIN8.silence()}
@@ -306,7 +291,7 @@ async def test_before_and_without_a_line_there_is_silence(door: Door) -> None:
 
 async def test_a_call_of_16_khz_is_converted_at_the_door(door: Door) -> None:
     tone = (8000 * np.sin(2 * np.pi * 1000 * np.arange(320 * 40) / 16000)).astype("<i2").tobytes()
-    line = RecordingLine(*(tone[start : start + 640] for start in range(0, len(tone), 640)))
+    line = RtpLine(*(tone[start : start + 640] for start in range(0, len(tone), 640)))
     peer, media = await door.call(line, SLIN16)
     assert media.format == SLIN16
     await until(lambda: len([frame for frame in peer.heard() if any(frame)]) >= 40)
@@ -322,7 +307,7 @@ async def test_a_call_of_16_khz_is_converted_at_the_door(door: Door) -> None:
 
 
 async def test_packets_out_of_order_are_heard_in_order(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     packets = [peer.writer.packet(swap_bytes(voice(number)), 160) for number in range(40)]
     for number in range(0, 40, 4):
@@ -337,7 +322,7 @@ async def test_packets_out_of_order_are_heard_in_order(door: Door) -> None:
 
 
 async def test_what_is_of_no_use_is_counted_and_dropped(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     with capture_logs() as logs:
         for _ in range(3):
@@ -355,7 +340,7 @@ async def test_what_is_of_no_use_is_counted_and_dropped(door: Door) -> None:
 
 
 async def test_an_extension_and_padding_are_no_sound(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     for count in range(10):
         sound = swap_bytes(voice(count))
@@ -368,7 +353,7 @@ async def test_an_extension_and_padding_are_no_sound(door: Door) -> None:
 
 
 async def test_strangers_are_not_heard(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     stranger = door.peer()
     stranger.to = peer.to
@@ -394,7 +379,7 @@ async def test_without_facts_whoever_sends_first_is_the_peer(door: Door) -> None
     await asyncio.sleep(0)
     peer.speak(0)
     media = await asyncio.wait_for(connecting, 5)
-    line = RecordingLine()
+    line = RtpLine()
     media.attach(line)
     stranger.speak(99)
     for number in range(1, 9):
@@ -432,7 +417,7 @@ async def test_sound_flows_over_ipv6(make_door: type[Door]) -> None:
     invitation, peer, stranger = door.transport.invite(SLIN8), door.peer(socket.AF_INET6), door.peer(socket.AF_INET6)
     peer.calls(invitation)
     stranger.to = peer.to
-    line = RecordingLine(voice(5))
+    line = RtpLine(voice(5))
     (await invitation.connected(peer.facts)).attach(line)
     for number in range(5):
         peer.speak(number)
@@ -447,7 +432,7 @@ async def test_sound_flows_over_ipv6(make_door: type[Door]) -> None:
 
 async def test_a_silent_leg_is_lost_once(make_door: type[Door]) -> None:
     door = make_door(silence_seconds=0.2)
-    line = RecordingLine()
+    line = RtpLine()
     peer, media = await door.call(line)
     peer.speak(1)
     await until(lambda: line.lost)
@@ -461,7 +446,7 @@ async def test_a_silent_leg_is_lost_once(make_door: type[Door]) -> None:
 
 async def test_a_leg_that_sends_is_not_lost(make_door: type[Door]) -> None:
     door = make_door(silence_seconds=0.2)
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     for number in range(30):
         peer.speak(number)
@@ -470,7 +455,7 @@ async def test_a_leg_that_sends_is_not_lost(make_door: type[Door]) -> None:
 
 
 async def test_a_peer_that_is_gone_is_noticed_at_once(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     peer.sock.close()
     await until(lambda: line.lost, 2.0)
@@ -479,7 +464,7 @@ async def test_a_peer_that_is_gone_is_noticed_at_once(door: Door) -> None:
 
 
 async def test_a_refusal_now_and_then_is_forgiven(door: Door) -> None:
-    line = RecordingLine()
+    line = RtpLine()
     peer, media = await door.call(line)
     for _ in range(20):
         media.error_received(ConnectionRefusedError())
@@ -495,7 +480,7 @@ async def test_the_loss_of_a_leg_that_is_not_attached_yet_is_told_then(make_door
     door = make_door(silence_seconds=0.1)
     _, media = await door.call()
     await until(lambda: door.count("silent_legs"))
-    line = RecordingLine()
+    line = RtpLine()
     media.attach(line)
     await until(lambda: line.lost)
     assert line.lost == ["no RTP from Asterisk for 0.1 s"]
@@ -503,7 +488,7 @@ async def test_the_loss_of_a_leg_that_is_not_attached_yet_is_told_then(make_door
 
 async def test_after_close_nothing_is_sent_nor_heard(make_door: type[Door]) -> None:
     door = make_door(port_min=19416, port_max=19417)
-    line = RecordingLine()
+    line = RtpLine()
     peer, media = await door.call(line)
     await until(lambda: peer.listen())
     media.flush()
@@ -511,7 +496,7 @@ async def test_after_close_nothing_is_sent_nor_heard(make_door: type[Door]) -> N
     media.close()
     asked, sent = line.asked, len(peer.listen())
     assert door.wheel.seats == 0
-    media.attach(RecordingLine())
+    media.attach(RtpLine())
     await until(lambda: door.transport.connections == 0)
     assert door.transport.invite(SLIN8).leg.external_host.endswith(":19416")
     peer.speak(1)
@@ -520,7 +505,7 @@ async def test_after_close_nothing_is_sent_nor_heard(make_door: type[Door]) -> N
 
 
 async def test_a_line_may_close_its_media_at_any_moment(door: Door) -> None:
-    class Closing(RecordingLine):
+    class Closing(RtpLine):
         def frame_received(self, pcm: bytes) -> None:
             super().frame_received(pcm)
             media.close()
@@ -535,11 +520,11 @@ async def test_a_line_may_close_its_media_at_any_moment(door: Door) -> None:
 
 
 async def test_a_fault_of_the_call_ends_its_leg_and_no_other(door: Door) -> None:
-    class Faulty(RecordingLine):
+    class Faulty(RtpLine):
         def next_frame(self) -> bytes | None:
             raise RuntimeError("a bug")
 
-    faulty, healthy = Faulty(), RecordingLine()
+    faulty, healthy = Faulty(), RtpLine()
     await door.call(faulty)
     await door.call(healthy)
     await until(lambda: faulty.lost)
@@ -550,7 +535,7 @@ async def test_a_fault_of_the_call_ends_its_leg_and_no_other(door: Door) -> None
 
 async def test_closing_the_transport_ends_everything(make_door: type[Door]) -> None:
     door = make_door()
-    line = RecordingLine()
+    line = RtpLine()
     peer, _ = await door.call(line)
     invitations = [door.transport.invite(SLIN8) for _ in range(3)]
     waiting = asyncio.create_task(invitations[0].connected({}))
@@ -576,7 +561,7 @@ def ticked(ticks: Iterable[float], *frames: bytes | None) -> list[RtpPacket | No
         ours.connect(peer.getsockname())
         door = RtpTransport(RtpSettings(), TimerWheel(), lambda: now)
         media = RtpMedia(door, ours, SLIN8, lambda: None)
-        media.attach(RecordingLine(*frames))
+        media.attach(RtpLine(*frames))
         for now in ticks:  # noqa: B007 - the clock reads it
             media._tick()
             try:
