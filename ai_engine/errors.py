@@ -38,7 +38,14 @@ class AsteriskError(OffhookError):
 
 
 class ProviderError(OffhookError):
-    """The AI on the other side failed; the caller must be taken care of."""
+    """The AI on the other side failed; the caller must be taken care of.
+
+    ``status`` is the HTTP status it refused us with, or 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class CallGone(OffhookError):

@@ -1,5 +1,6 @@
 """What can happen in a call, in the past tense."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
@@ -193,8 +194,46 @@ class ToolAsked(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolAnswered(CallEvent):
+    """What came of a tool that was asked for, ``ms`` after it was."""
+
+    id: str
+    name: str
+    result: Mapping[str, Any]
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallerInterrupted(CallEvent):
+    """A provider with ears of its own heard the caller speak into its words, and goes on with none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported(CallEvent):
+    """What the provider counts, and bills: units by name (``input_tokens``, ``seconds``), since the last report."""
+
+    provider: str
+    units: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentExpiring(CallEvent):
+    """The provider will end its session soon; it should be opened anew while nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFailed(CallEvent):
+    """The agent's session is lost: its connection ended, or nothing came when a reply was due.
+
+    Another may take over.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentLost(CallEvent):
-    """The provider failed: it did not start, its connection ended, or nothing came when a reply was due."""
+    """No agent is left that could hold this call."""
 
     reason: str
 

@@ -4,16 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from ai_engine.settings import Section
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _CLOSING = {"]": "[", ")": "("}
-
-
-class Section(BaseModel):
-    """A section of the file; the text below a field is its description in the JSON Schema."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 def _phrase(text: str) -> str:

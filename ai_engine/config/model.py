@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from ai_engine.config.agents import AgentSection, Section
+from ai_engine.config.agents import AgentSection
 from ai_engine.config.sound import (
     AudioSocketSection,
     BargeIn,
@@ -16,7 +16,7 @@ from ai_engine.config.sound import (
     VadSection,
     WebSocketSection,
 )
-from ai_engine.config.types import Host, HttpUrl, ListenPort, Port, Seconds, WebSocketUrl, Word
+from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, WebSocketUrl, Word
 
 Place = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""

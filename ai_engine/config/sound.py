@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ai_engine.config.agents import Section
-from ai_engine.config.types import Address, Host, ListenPort, Milliseconds, Network, Port, Seconds
+from ai_engine.settings import Address, Host, ListenPort, Milliseconds, Network, Port, Seconds, Section
 
 
 class AudioSocketSection(Section):

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from ai_engine.audio.format import AudioFormat
@@ -207,6 +207,25 @@ class CallControl(Player, Protocol):
         ...
 
 
+class ToolSpec(Protocol):
+    """What an agent is told of a tool."""
+
+    name: str
+    """``^[a-zA-Z0-9_-]{1,64}$``, which every provider takes."""
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON Schema of the arguments, an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One entry of a call's history."""
+
+    speaker: Literal["caller", "agent", "tool"]
+    text: str
+    """What was heard; of a tool, ``name(arguments) -> result`` in JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Briefing:
     """What an agent is told before it starts."""
@@ -218,28 +237,58 @@ class Briefing:
     prompt: str
     caller_number: str = ""
     dialled: str = ""
-    history: tuple[tuple[str, str], ...] = field(default=())
-    """Earlier turns as ``(speaker, text)``, when this agent takes over from another."""
+    history: tuple[Said, ...] = ()
+    """What happened so far, when this agent takes over from another."""
+    tools: tuple[ToolSpec, ...] = ()
 
     @property
     def agent_name(self) -> str:
         return str(self.agent.get("name", ""))
 
+    @property
+    def language(self) -> str:
+        """BCP 47."""
+        return str(self.agent.get("language", "en-US"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What an agent is made with beside its own settings."""
+
+    line: AudioFormat
+    """The format of the call's sound."""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Secrets by the name of the environment variable that held them."""
+    preroll_ms: int = 400
+    """Sound from before the onset of speech that is sent along, so that the first syllable is kept."""
+    heartbeat_seconds: float = 10.0
+    """How often a connection is tried with a ping."""
+
 
 class Agent(Protocol):
-    """The AI on the other side: it hears the caller, and answers with events."""
+    """The AI on the other side: it hears the caller, and answers with events.
+
+    One agent is one session. It begins a reply with ``ReplyBegan``, and ends each one with ``ReplyEnded``, whatever
+    happens to it; ids are its own and grow. Before it asks for a tool it ends the reply that led to it.
+    """
 
     provider: str
     input_format: AudioFormat
     """Known once ``start`` has returned, as ``output_format``."""
     output_format: AudioFormat
+    patience_seconds: float
+    """How much longer than we do it may take the caller's turn to last, having ears of its own; 0 when it has none."""
 
     async def start(self, briefing: Briefing) -> None:
-        """Open the session. Raises ProviderError."""
+        """Open the session. Raises ProviderError. Cancelled when it takes too long; ``close`` follows in any case."""
         ...
 
     def greet(self) -> None:
-        """Speak first."""
+        """Speak first: ``Briefing.greeting``, word for word where the provider can."""
+        ...
+
+    def respond(self, text: str) -> None:
+        """The caller said ``text``, which is not in ``Briefing.history``: answer it."""
         ...
 
     def hear(self, pcm: bytes) -> None:
@@ -247,11 +296,14 @@ class Agent(Protocol):
         ...
 
     def caller_spoke(self) -> None:
-        """The engine heard the caller begin."""
+        """The engine heard the caller begin, up to a pre-roll before the frames that follow.
+
+        It ends with ``caller_paused``, ``caller_dismissed``, the next ``caller_spoke``, or a ``ReplyBegan`` of its own.
+        """
         ...
 
     def caller_paused(self, *, brief: bool = False) -> None:
-        """The caller's turn is over: answer it.
+        """The caller's turn is over: answer it, or with ears of its own, when it finds so too.
 
         ``brief``: it was a short sound into our own words, which wait. Say with ``CallerSaid`` what it was (an empty
         text for a cough), and answer only what asks for an answer.
@@ -269,36 +321,49 @@ class Agent(Protocol):
         ...
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
-        """``reply`` was stopped on the line after ``heard_ms``; stop making it."""
+        """``reply`` was stopped on the line after ``heard_ms``; stop making it, and remember only what was heard."""
         ...
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None: ...
+    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+        """What came of a ``ToolAsked``: go on, with a reply where one is due."""
+        ...
 
     def events(self) -> AsyncIterator[CallEvent]:
         """Everything the agent says and asks. Ends, or raises ProviderError, when the session is lost."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """May be called more than once, and before ``start`` has returned."""
+        ...
 
 
-class Tool(Protocol):
+class Tool(ToolSpec, Protocol):
     """Something the agent may ask for."""
 
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    """JSON Schema of the arguments."""
+    timeout_seconds: float
 
-    async def run(self, arguments: Mapping[str, Any], call: "ToolContext") -> Mapping[str, Any]: ...
+    async def run(self, arguments: Mapping[str, Any], call: "ToolContext") -> Mapping[str, Any]:
+        """``{"ok": true, …}`` or ``{"ok": false, "error": sentence}``; ``arguments`` fit ``parameters``."""
+        ...
 
 
 class ToolContext(Protocol):
-    """What a tool may do to the call it was asked in."""
+    """What a tool may know of the call it was asked in, and do to it."""
 
     call_id: str
 
     @property
     def caller_speaking(self) -> bool: ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """``call_id``, ``agent``, ``caller`` (number), ``dialled``, and what pre-call tools found out."""
+        ...
+
+    @property
+    def history(self) -> tuple[Said, ...]:
+        """What was said and heard so far."""
+        ...
 
     def happened(self, event: CallEvent) -> None: ...
 

@@ -1,10 +1,16 @@
-"""The kinds of value a setting can have, each checked where it is read."""
+"""What every section of the settings has in common: its base, and the kinds of value it can hold."""
 
 from ipaddress import IPv6Address, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
+
+
+class Section(BaseModel):
+    """A section of the file; the text below a field is its description in the JSON Schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 def _network(text: str) -> str:
@@ -43,3 +49,5 @@ Network = Annotated[str, AfterValidator(_network)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Milliseconds = Annotated[int, Field(gt=0, le=600_000)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+KeyName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+"""The environment variable, or the line of `.env`, that holds a secret: the file itself never does."""

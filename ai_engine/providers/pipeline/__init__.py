@@ -1,0 +1,1 @@
+"""Speech to text, a language model and text to speech, presented as one agent."""

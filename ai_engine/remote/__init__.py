@@ -1,0 +1,1 @@
+"""How a server that is not Asterisk is reached."""

@@ -1,0 +1,128 @@
+"""A WebSocket to a provider: opened in time, written to without waiting, read until it ends."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any, Self
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from ai_engine.errors import ProviderError
+from ai_engine.remote.vendor import complaint
+
+log = structlog.get_logger(__name__)
+
+_MOST_WAITING = 500
+"""Messages that may wait for a slow server (10 s of 20 ms frames); beyond that it counts as lost."""
+
+_MOST_BYTES = 16 * 1024 * 1024
+"""Of one message: half a minute of base64 sound and more."""
+
+_CLOSE_SECONDS = 1.0
+
+
+class RemoteSocket:
+    """One connection. Whatever goes wrong with it is a ProviderError that names the provider, and never a key."""
+
+    def __init__(self, provider: str, socket: ClientConnection, most_waiting: int) -> None:
+        self._provider = provider
+        self._socket = socket
+        self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(most_waiting)
+        self._overflowed = False
+        self._sender = asyncio.create_task(self._send_all())
+
+    @classmethod
+    async def open(
+        cls,
+        provider: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        heartbeat_seconds: float = 10.0,
+        most_waiting: int = _MOST_WAITING,
+    ) -> Self:
+        """Connect; whoever calls says how long it may take, by cancelling. Raises ProviderError."""
+        try:
+            socket = await connect(
+                url,
+                additional_headers=dict(headers or {}),
+                open_timeout=None,
+                ping_interval=heartbeat_seconds,
+                ping_timeout=heartbeat_seconds,
+                close_timeout=_CLOSE_SECONDS,
+                max_size=_MOST_BYTES,
+                compression=None,  # sound does not shrink, and the delay is the caller's
+            )
+        except InvalidStatus as error:
+            raise ProviderError(
+                f"{provider} refused the connection: {error.response.status_code}{complaint(error.response.body)}",
+                status=error.response.status_code,
+            ) from None
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed, EOFError) as error:
+            raise ProviderError(f"{provider} cannot be reached: {error or type(error).__name__}") from None
+        return cls(provider, socket, most_waiting)
+
+    def send(self, message: str | bytes) -> None:
+        """Put a message on its way; never waits. When too many wait, ``messages`` ends with a ProviderError."""
+        try:
+            self._outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            self._overflowed = True
+
+    def send_json(self, message: Mapping[str, Any]) -> None:
+        """As ``send``, of a JSON object."""
+        self.send(json.dumps(message))
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises ProviderError at the end."""
+        try:
+            message = await self._socket.recv()
+        except ConnectionClosed as error:
+            raise ProviderError(f"{self._provider} closed the connection: {_why(error)}") from None
+        if self._overflowed:
+            raise ProviderError(f"{self._provider} does not take the caller's voice any more")
+        return message
+
+    async def receive_json(self) -> dict[str, Any]:
+        """The next message, which must be a JSON object. Raises ProviderError."""
+        return self.parse(await self.receive())
+
+    def parse(self, message: str | bytes) -> dict[str, Any]:
+        """A JSON object out of a message. Raises ProviderError."""
+        try:
+            said = json.loads(message)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise ProviderError(f"{self._provider} sent something that is no JSON object")
+        return said
+
+    async def messages(self) -> AsyncIterator[str | bytes]:
+        """Every message until the connection ends, which raises ProviderError.
+
+        A whole reply may wait in the socket: between two pieces of it other calls have their turn.
+        """
+        while True:
+            yield await self.receive()
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """May be called more than once. What still waits to be sent is dropped."""
+        self._sender.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._sender
+        await self._socket.close()
+
+    async def _send_all(self) -> None:
+        with suppress(ConnectionClosed):  # receive() reports it
+            while True:
+                await self._socket.send(await self._outbox.get())
+
+
+def _why(error: ConnectionClosed) -> str:
+    if error.rcvd is None:
+        return "it broke off"
+    return f"{error.rcvd.code} {error.rcvd.reason}".strip()

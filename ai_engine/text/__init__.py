@@ -1,0 +1,1 @@
+"""Words, between how they are written and how people say them."""
