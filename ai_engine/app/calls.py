@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -13,13 +14,15 @@ from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.audio.speech import make_scorer
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
-from ai_engine.config.adapters import local_settings, session_settings
+from ai_engine.config.adapters import fitting, session_settings
+from ai_engine.config.providers import make_agent
 from ai_engine.errors import AsteriskError, ConfigError
-from ai_engine.providers.local import LocalAgent
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.media_path import Downstream, Way
 from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
 from ai_engine.session.prompts import load_prompts
+from ai_engine.session.roster import Breaker, Candidate
+from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.tools import BUILT_IN
 from ai_engine.transports.dialplan import DialplanCall
@@ -44,7 +47,10 @@ class CallFactory:
         self._config = config
         self._sound = sound
         self._observers = observers
-        self._agents = {"local": self._local_agent} if agents is None else agents
+        self._agents = agents or {}
+        self.breakers = {name: Breaker() for agent in config.agents for name in config.providers_of(agent)}
+        """Of each provider in use, by name."""
+        self._toolbox = Toolbox(BUILT_IN.values())
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
         self._workers = ThreadPoolExecutor(1, "turn-model")
@@ -67,7 +73,7 @@ class CallFactory:
             control=control,
             ways=ways,
             format=format,
-            agent=self._agents[self._config.provider(name)](format),
+            candidates=[self._candidate(provider, format) for provider in self._config.providers_of(name)],
             briefing=Briefing(
                 call_id=call_id,
                 agent=self._config.agent(name),
@@ -75,8 +81,9 @@ class CallFactory:
                 prompt=self._config.prompt(name),
                 caller_number=control.caller_number,
                 dialled=control.variables.get("did") or control.dialled,
+                tools=self._toolbox.specs,
             ),
-            tools=BUILT_IN,
+            tools=self._toolbox,
             observers=self._observers,
             prompts=self._prompts[format],
             ear=self._ear(format),
@@ -101,8 +108,12 @@ class CallFactory:
             return SLIN8
         return SLIN16 if wanted == 16000 or await control.wideband() else SLIN8
 
-    def _local_agent(self, format: AudioFormat) -> Agent:
-        return LocalAgent(local_settings(self._config), line_rate=format.rate)
+    def _candidate(self, provider: str, format: AudioFormat) -> Candidate:
+        maker = self._agents.get(provider, partial(self._make_agent, provider))
+        return Candidate(provider, partial(maker, format), self.breakers[provider])
+
+    def _make_agent(self, provider: str, format: AudioFormat) -> Agent:
+        return make_agent(provider, self._config.provider_settings(provider), fitting(self._config, format))
 
     def _ear(self, format: AudioFormat) -> VoiceActivity:
         settings = self.settings.vad

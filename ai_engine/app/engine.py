@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -22,6 +23,7 @@ from ai_engine.observe.media_directory import check_media_directory
 from ai_engine.observe.office import Office
 from ai_engine.observe.recorder import Recorder
 from ai_engine.observe.tally import Tally
+from ai_engine.providers.local import LocalSettings
 from ai_engine.providers.local_health import probe_local_server
 from ai_engine.session.ports import Observer
 from ai_engine.session.registry import Registry
@@ -129,7 +131,7 @@ class App:
                 "orphans": self._ari.orphans,
             },
             **self._sound.snapshot(),
-            "providers": {"local": probe_local_server(self._config.providers.local.url)},
+            "providers": self._providers(),
             "media_directory": check_media_directory(self._config.media.directory),
             "calls": {
                 "now": [
@@ -155,6 +157,20 @@ class App:
             },
             "log": {"dropped": self._dropped_lines()},
         }
+
+    def _providers(self) -> dict[str, Any]:
+        now = time.monotonic()
+        found: dict[str, Any] = {}
+        for name, breaker in self._calls.breakers.items():
+            settings = self._config.provider_settings(name)
+            found[name] = {
+                **(probe_local_server(settings.url) if isinstance(settings, LocalSettings) else {}),
+                "left_alone": breaker.is_open(now),
+                "failures": breaker.failures,
+                "trips": breaker.trips,
+                "reason": breaker.reason,
+            }
+        return found
 
 
 def engine_version() -> str:

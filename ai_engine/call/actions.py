@@ -15,6 +15,11 @@ class StartAgent(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaceAgent(Action):
+    """Let another agent go on with the conversation where this one was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Greet(Action):
     """Let the agent speak first."""
 
@@ -74,6 +79,8 @@ class Prompt(StrEnum):
 
     TRANSFER = "transfer"
     """'Please hold the line, I am connecting you to a person.'"""
+    WAIT = "wait"
+    """'One moment, please.'"""
 
 
 @dataclass(frozen=True, slots=True)

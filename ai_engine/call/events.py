@@ -191,6 +191,8 @@ class ToolAsked(CallEvent):
     id: str
     name: str
     arguments: dict[str, Any]
+    goes_on: bool = True
+    """It will say something when it knows what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +317,11 @@ class ReplyCut(CallEvent):
 @dataclass(frozen=True, slots=True)
 class SilenceElapsed(CallEvent):
     """Nobody has spoken for the configured time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatienceElapsed(CallEvent):
+    """The caller waits for an answer that takes longer than usual, and hears nothing."""
 
 
 @dataclass(frozen=True, slots=True)

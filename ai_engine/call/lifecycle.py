@@ -11,12 +11,14 @@ from ai_engine.call.actions import (
     PlayPrompt,
     Prompt,
     Reattach,
+    ReplaceAgent,
     ResumePlayout,
     StartAgent,
     StopPlayout,
     TransferToHuman,
 )
 from ai_engine.call.events import (
+    AgentFailed,
     AgentLost,
     AgentStarted,
     CallerAnswered,
@@ -66,6 +68,7 @@ TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
     (Phase.STARTING, AgentLost): (Phase.RESCUING, (PlayPrompt(Prompt.TRANSFER),)),
     (Phase.ARRIVING, TransferAsked): (Phase.ENDED, _TRANSFERRED),
     (Phase.STARTING, TransferAsked): (Phase.ENDED, _TRANSFERRED),
+    (Phase.TALKING, AgentFailed): (Phase.TALKING, (ReplaceAgent(),)),
     (Phase.TALKING, AgentLost): (Phase.RESCUING, (StopPlayout(), PlayPrompt(Prompt.TRANSFER))),
     (Phase.TALKING, HangupAsked): (Phase.CLOSING, ()),
     (Phase.TALKING, TransferAsked): (Phase.HANDING_OVER, (ResumePlayout(),)),

@@ -1,11 +1,13 @@
-"""What was said in a call, and how much of it was heard."""
+"""What was said in a call, how much of it was heard, and what tools did meanwhile."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ai_engine.call.events import ReplyId
 
-Speaker = Literal["caller", "agent"]
+Speaker = Literal["caller", "agent", "tool"]
 
 
 @dataclass(slots=True)
@@ -24,6 +26,10 @@ class Utterance:
     clauses: list[_Clause] = field(default_factory=list)
     reply: ReplyId | None = None
     cut: bool = False
+    provider: str = ""
+    """Who said it, of the agent's."""
+    tool: Mapping[str, Any] = field(default_factory=dict)
+    """Of a tool: ``name``, ``arguments``, ``result``, ``ms``."""
 
     @property
     def text(self) -> str:
@@ -41,13 +47,21 @@ class Transcript:
         """``text`` is empty for speech that was not understood."""
         self.utterances.append(Utterance("caller", now, [_Clause(text)]))
 
-    def agent_said(self, reply: ReplyId, text: str, now: float) -> None:
+    def agent_said(self, reply: ReplyId, text: str, now: float, provider: str = "") -> None:
         """Words of a reply; the audio reported next carries them."""
         utterance = self._replies.get(reply)
         if utterance is None:
-            utterance = self._replies[reply] = Utterance("agent", now, reply=reply)
+            utterance = self._replies[reply] = Utterance("agent", now, reply=reply, provider=provider)
             self.utterances.append(utterance)
         utterance.clauses.append(_Clause(text.strip()))
+
+    def tool_answered(
+        self, name: str, arguments: Mapping[str, Any], result: Mapping[str, Any], ms: float, now: float
+    ) -> None:
+        """A tool did what the agent asked for, or failed."""
+        text = f"{name}({_json(arguments)}) -> {_json(result)}"
+        tool = {"name": name, "arguments": dict(arguments), "result": dict(result), "ms": round(ms)}
+        self.utterances.append(Utterance("tool", now, [_Clause(text)], tool=tool))
 
     def agent_sounded(self, reply: ReplyId, ms: float) -> None:
         """``ms`` of audio came for the clause that was announced last."""
@@ -75,10 +89,21 @@ class Transcript:
     def lines(self) -> list[dict[str, object]]:
         """Plain data, ready for JSON."""
         return [
-            {"speaker": said.speaker, "text": said.text, "cut": said.cut, "at": round(said.at, 3)}
+            {
+                "speaker": said.speaker,
+                "text": said.text,
+                "cut": said.cut,
+                "at": round(said.at, 3),
+                **({"provider": said.provider} if said.provider else {}),
+                **({"tool": said.tool} if said.tool else {}),
+            }
             for said in self.utterances
         ]
 
-    def history(self) -> tuple[tuple[str, str], ...]:
+    def history(self) -> tuple[tuple[Speaker, str], ...]:
         """``(speaker, text)`` pairs, to brief an agent that takes over."""
         return tuple((said.speaker, said.text) for said in self.utterances if said.text)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

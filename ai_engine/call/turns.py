@@ -20,6 +20,7 @@ from ai_engine.call.events import (
     CallerAnswered,
     CallerHeld,
     CallerHummed,
+    CallerInterrupted,
     CallerMeant,
     CallerMuttered,
     CallerPaused,
@@ -74,6 +75,9 @@ TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
     # The reply had just ended when the caller began.
     (Floor.AGENT, CallerSpoke): (Floor.CALLER, (StopPlayout(), Listen())),
     (Floor.AGENT, PlayoutDrained): (Floor.NOBODY, (StartSilenceTimer(),)),
+    # A provider's own ears heard what ours did not, or doubt; where ours are still listening they decide.
+    (Floor.AGENT, CallerInterrupted): (Floor.NOBODY, (StopPlayout(), StartSilenceTimer())),
+    (Floor.WEIGHED, CallerInterrupted): (Floor.NOBODY, (StopPlayout(), StartSilenceTimer())),
     (Floor.CONTESTED, CallerSpoke): (Floor.CALLER, (StopPlayout(),)),
     (Floor.CONTESTED, FalseAlarm): (Floor.AGENT, (Dismiss(), ResumePlayout())),
     (Floor.CONTESTED, CallerAnswered): (Floor.AGENT_PENDING, (StopPlayout(), AskAgent())),

@@ -1,11 +1,12 @@
 """Which part of the file becomes whose settings."""
 
 from ai_engine.ari.transport import AriSettings
+from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.level import LevelSettings
 from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config.model import EngineConfig
-from ai_engine.providers.local import LocalSettings
+from ai_engine.session.ports import Fitting
 from ai_engine.session.settings import SessionSettings
 from ai_engine.transports.addresses import host_port
 from ai_engine.transports.audiosocket import AudioSocketSettings
@@ -68,12 +69,11 @@ def sound_files_settings(config: EngineConfig) -> SoundFilesSettings:
     return SoundFilesSettings(config.media.directory, config.media.asterisk_directory)
 
 
-def local_settings(config: EngineConfig) -> LocalSettings:
-    """For ``ai_engine.providers.local``."""
-    local = config.providers.local
-    return LocalSettings(
-        url=local.url,
-        connect_seconds=local.connect_seconds,
+def fitting(config: EngineConfig, line: AudioFormat) -> Fitting:
+    """For every provider."""
+    return Fitting(
+        line=line,
+        keys={name: key.get_secret_value() for name, key in config.secrets.keys.items()},
         preroll_ms=config.vad.preroll_ms,
         heartbeat_seconds=config.streaming.keepalive_ms / 1000,
     )
@@ -111,6 +111,7 @@ def session_settings(config: EngineConfig) -> SessionSettings:
         media_seconds=timeouts.connect_ms / 1000,
         provider_start_seconds=timeouts.provider_start_ms / 1000,
         reply_seconds=timeouts.reply_ms / 1000,
+        patience_seconds=timeouts.patience_ms / 1000,
         last_words_seconds=timeouts.last_words_ms / 1000,
         no_input_seconds=config.no_input.seconds,
         no_input_limit=config.no_input.limit,
@@ -126,5 +127,6 @@ def session_settings(config: EngineConfig) -> SessionSettings:
         level=None if streaming.level_dbfs is None else LevelSettings(streaming.level_dbfs),
         doubt_seconds=timeouts.doubt_ms / 1000,
         barge_in=config.barge_in.enabled,
+        preroll_ms=config.vad.preroll_ms,
         vad=vad_settings(config),
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from ai_engine.settings import Section
+from ai_engine.settings import Section, Word
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _CLOSING = {"]": "[", ")": "("}
@@ -49,6 +49,8 @@ class AgentSection(Section):
 
     provider: str | None = None
     """Which provider runs it; absent means `default_provider`."""
+    fallback_providers: tuple[Word, ...] | None = None
+    """Who takes over, in this order, when that one fails; absent means those of the file."""
     language: str = "en-US"
     """BCP 47 tag."""
     voice: str = "slt"
@@ -57,8 +59,8 @@ class AgentSection(Section):
     """The first words; absent means `llm.initial_greeting`."""
     prompt: str | None = None
     """Instructions for models that read them; absent means `llm.prompt`."""
-    intents: Annotated[Mapping[str, Intent], Field(min_length=1)]
-    """What the embedded dialog understands, by name."""
+    intents: Mapping[str, Intent] = {}
+    """What the embedded dialog of the local server understands, by name; models that read a `prompt` need none."""
     slots: Mapping[SlotName, Annotated[tuple[Phrase, ...], Field(min_length=1)]] = {}
     """Word lists that phrases use as `{name}`."""
     fallback: str = "I am sorry, I did not understand that. Could you say it again?"
@@ -72,7 +74,10 @@ class AgentSection(Section):
 
     def plain(self, name: str) -> dict[str, Any]:
         """The `agent` object of docs/local_ai_protocol.md but for `greeting` and `prompt`."""
-        return {"name": name, **self.model_dump(mode="json", exclude={"provider", "greeting", "prompt"})}
+        return {
+            "name": name,
+            **self.model_dump(mode="json", exclude={"provider", "fallback_providers", "greeting", "prompt"}),
+        }
 
     def unknown_slots(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Places inside the section that use a slot which is not listed, and its name."""

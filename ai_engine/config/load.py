@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,7 +26,7 @@ def load(path: Path, environ: Mapping[str, str], env_file: Path | None = None) -
     for place, line, why in document.problems:
         problems.at_line(line, place, why)
     file = _check_file(document.data, problems)
-    secrets = _check_secrets(given, problems)
+    secrets = _check_secrets(given, file.keys_needed() if file and not problems else {}, problems)
     if problems or file is None or secrets is None:
         raise ConfigError(str(problems))
     return EngineConfig(**{name: getattr(file, name) for name in ConfigFile.model_fields}, secrets=secrets)
@@ -49,20 +50,41 @@ def _check_file(data: dict[str, Any], problems: "_Problems") -> ConfigFile | Non
         file = ConfigFile.model_validate_json(json.dumps(data))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            problems.at(detail["loc"], _sentence(detail))
+            place = _without_tags(detail["loc"], data)
+            problems.at(place, _sentence(detail, _known_fields(place, data)))
         return None
     for place, why in file.contradictions():
         problems.at(place, why)
     return file
 
 
-def _check_secrets(given: Mapping[str, Given], problems: "_Problems") -> Secrets | None:
+def _check_secrets(given: Mapping[str, Given], keys: Mapping[str, Place], problems: "_Problems") -> Secrets | None:
     missing = [name for name in SECRETS if name not in given]
     for name in missing:
         problems.add(f"environment {name}: not set; write it into .env (see .env.example)")
+    for name, place in keys.items():
+        if name not in given:
+            missing.append(name)
+            problems.add(f"environment {name}: not set, and {_dotted(place)} needs it; write it into .env")
     if missing:
         return None
-    return Secrets.model_validate({field: given[name].value for name, field in SECRETS.items()}, strict=False)
+    values = {field: given[name].value for name, field in SECRETS.items()}
+    return Secrets.model_validate({**values, "keys": {name: given[name].value for name in keys}}, strict=False)
+
+
+def _without_tags(place: Place, data: Any) -> Place:
+    """pydantic names, among the keys that lead to a value, the type it took a section to be of."""
+    kept: list[str | int] = []
+    for index, key in enumerate(place):
+        tagged = isinstance(data, dict) and key not in data and data.get("type", kept[-1] if kept else None) == key
+        if tagged and index + 1 < len(place):
+            continue
+        kept.append(key)
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return tuple(kept)
 
 
 class _Problems:
@@ -99,11 +121,11 @@ def _dotted(place: Place) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: ErrorDetails, known: tuple[str, ...]) -> str:
     """pydantic's complaint in the words of somebody who edits a file."""
     match detail["type"]:
         case "extra_forbidden":
-            return _unknown(detail["loc"])
+            return _unknown(str(detail["loc"][-1]), known)
         case "missing":
             return "must be set"
         case "string_type" if isinstance(detail["input"], int | float):
@@ -118,9 +140,8 @@ def _sentence(detail: ErrorDetails) -> str:
     return text
 
 
-def _unknown(place: Place) -> str:
-    key = str(place[-1])
-    known = sorted(_fields_at(place[:-1]))
+def _unknown(key: str, fields: tuple[str, ...]) -> str:
+    known = sorted(fields)
     if any(word in key.lower() for word in _SECRET_WORDS):
         return (
             f"secrets do not belong in this file; set {' and '.join(SECRETS)} in .env or the environment, "
@@ -131,12 +152,28 @@ def _unknown(place: Place) -> str:
     return f"unknown key (known here: {', '.join(known)})"
 
 
-def _fields_at(place: Place) -> tuple[str, ...]:
-    """The keys that the model knows at ``place``, found by walking down its annotations."""
+def _known_fields(place: Place, data: Any) -> tuple[str, ...]:
+    """The keys that the model knows beside the last one of ``place``, found by walking down its annotations."""
     model: Any = ConfigFile
-    for key in place:
+    for key in place[:-1]:
+        data = data.get(key) if isinstance(data, dict) else None
         if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(key)].annotation
+            field = model.model_fields.get(str(key))
+            model = None if field is None else field.annotation
         else:  # Mapping[str, Section]
-            model = get_args(model)[-1]
-    return tuple(model.model_fields)
+            model = get_args(model)[-1] if get_args(model) else None
+        model = _section_of(model, (data or {}).get("type", key) if isinstance(data, dict) else key)
+    return tuple(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
+
+
+def _section_of(annotation: Any, type_name: object) -> Any:
+    """Among sections told apart by their ``type``, the one of that name; ``X`` of ``X | None``."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    sections = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    tagged = [
+        kind for kind in sections if "type" in kind.model_fields and kind.model_fields["type"].default == type_name
+    ]
+    return next(iter(tagged or sections), None)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 
 from ai_engine.config.agents import AgentSection
+from ai_engine.config.providers import AGENTS, Providers, keys_of
 from ai_engine.config.sound import (
     AudioSocketSection,
     BargeIn,
@@ -16,7 +17,7 @@ from ai_engine.config.sound import (
     VadSection,
     WebSocketSection,
 )
-from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, WebSocketUrl, Word
+from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, Word
 
 Place = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""
@@ -62,21 +63,6 @@ class Llm(Section):
     """Instructions for models that read them; the `intents` dialog of the local server does not."""
 
 
-class LocalProvider(Section):
-    """The `local_ai_server` program."""
-
-    url: WebSocketUrl = "ws://127.0.0.1:8765/v1"
-    """Its WebSocket address."""
-    connect_seconds: Seconds = 1.0
-    """How long opening the connection may take."""
-
-
-class Providers(Section):
-    """The AIs an agent can be run by."""
-
-    local: LocalProvider = LocalProvider()
-
-
 class NoInput(Section):
     """What happens when nobody speaks."""
 
@@ -116,8 +102,10 @@ class Logging(Section):
 class ConfigFile(Section):
     """Settings of the Offhook voice engine."""
 
-    default_provider: Literal["local"] = "local"
-    """Who runs an agent that names no provider."""
+    default_provider: Word = "local"
+    """Who runs an agent that names no provider: a name below `providers`, or the type of one."""
+    fallback_providers: tuple[Word, ...] = ()
+    """Who takes over, in this order, when a provider fails; agents may have their own."""
     default_agent: str
     """Who answers when the dialplan names nobody."""
     audio_transport: Literal["audiosocket", "websocket", "legacy", "auto"] = "audiosocket"
@@ -134,7 +122,8 @@ class ConfigFile(Section):
     llm: Llm = Llm()
     agents: Annotated[Mapping[Word, AgentSection], Field(min_length=1)]
     """The agents by name; the dialplan chooses one with `Stasis(app,agent=NAME)`."""
-    providers: Providers = Providers()
+    providers: Providers = {}
+    """The AIs an agent can be run by, by name. A name that is no type needs a `type`."""
     no_input: NoInput = NoInput()
     health: Health = Health()
     recording: Recording = Recording()
@@ -146,10 +135,12 @@ class ConfigFile(Section):
         if self.default_agent not in self.agents:
             yield ("default_agent",), f"there is no agent {self.default_agent!r} below agents"
         for name, agent in self.agents.items():
-            if agent.provider is not None and agent.provider not in Providers.model_fields:
-                yield ("agents", name, "provider"), f"there is no provider {agent.provider!r}"
+            yield from self._strangers((agent.provider,) if agent.provider else (), ("agents", name, "provider"))
+            yield from self._strangers(agent.fallback_providers or (), ("agents", name, "fallback_providers"))
             for place, slot in agent.unknown_slots():
                 yield ("agents", name, *place), f"there is no slot {slot!r} below agents.{name}.slots"
+        yield from self._strangers((self.default_provider,), ("default_provider",))
+        yield from self._strangers(self.fallback_providers, ("fallback_providers",))
         legacy = self.legacy
         for name, door, comes in (("audiosocket", self.audiosocket, "connect"), ("legacy", legacy, "send")):
             if door.host in ("0.0.0.0", "::") and door.advertise is None:
@@ -173,12 +164,35 @@ class ConfigFile(Section):
                 "must be more than one and a half times request_seconds, and 2 s: one slow request would end a call",
             )
 
+    def provider_settings(self, name: str) -> Section:
+        """What the file says of a provider, or the defaults of its type. Raises KeyError."""
+        return self.providers[name] if name in self.providers else AGENTS[name].settings()
+
+    def providers_of(self, agent: str) -> tuple[str, ...]:
+        """Who may run ``agent``, the preferred one first. Raises KeyError."""
+        section = self.agents[agent]
+        fallbacks = self.fallback_providers if section.fallback_providers is None else section.fallback_providers
+        return tuple(dict.fromkeys((section.provider or self.default_provider, *fallbacks)))
+
+    def keys_needed(self) -> Mapping[str, Place]:
+        """The environment variables with the secrets of all providers in use, and who needs each."""
+        used = dict.fromkeys(name for agent in self.agents for name in self.providers_of(agent))
+        return {key: ("providers", name) for name in used for key in keys_of(self.provider_settings(name))}
+
+    def _strangers(self, names: tuple[str, ...], place: Place) -> Iterator[tuple[Place, str]]:
+        for name in names:
+            if name not in self.providers and name not in AGENTS:
+                known = ", ".join(dict.fromkeys((*self.providers, *AGENTS)))
+                yield place, f"there is no provider {name!r} (known: {known})"
+
 
 class Secrets(Section):
     """What must not stand in a file that is shared."""
 
     ari_username: Annotated[str, Field(min_length=1)]
     ari_password: SecretStr
+    keys: Mapping[str, SecretStr] = {}
+    """Of the providers, by the name of their variable."""
 
 
 class EngineConfig(ConfigFile):
@@ -199,7 +213,3 @@ class EngineConfig(ConfigFile):
         """The instructions of ``agent``. Raises KeyError."""
         own = self.agents[agent].prompt
         return self.llm.prompt if own is None else own
-
-    def provider(self, agent: str) -> str:
-        """The name of the provider that runs ``agent``. Raises KeyError."""
-        return self.agents[agent].provider or self.default_provider

@@ -57,9 +57,11 @@ class Timeouts(Section):
     connect_ms: Milliseconds = 1500
     """Until Asterisk has connected the media leg; then the next transport is tried."""
     provider_start_ms: Milliseconds = 1500
-    """Until the provider's session is open; the caller hears silence meanwhile."""
+    """Until a provider's session is open, each of them; the caller hears silence meanwhile."""
     reply_ms: Milliseconds = 4000
-    """From the end of the caller's turn to the provider's reply; then the caller is handed to a human."""
+    """From the end of the caller's turn to the provider's reply; then another provider takes over, or a human."""
+    patience_ms: Milliseconds = 700
+    """Quiet after a provider was lost or a tool was asked for, until the caller hears "One moment, please"."""
     last_words_ms: Milliseconds = 30_000
     """The longest a goodbye or a rescue prompt may keep the caller."""
     doubt_ms: Milliseconds = 1500

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai_engine.call.events import (
+    AgentFailed,
     AgentLost,
     CallerHeld,
     CallerHummed,
@@ -20,9 +21,11 @@ from ai_engine.call.events import (
     MediaLost,
     PlayoutFailed,
     ReplyCut,
+    ToolAsked,
 )
 
 _COUNTED = {
+    AgentFailed: "agent_failed",
     AgentLost: "agent_lost",
     CallerHeld: "held",
     CallerHummed: "hums",
@@ -35,6 +38,7 @@ _COUNTED = {
     MediaLost: "media_lost",
     PlayoutFailed: "playout_failed",
     ReplyCut: "replies_cut",
+    ToolAsked: "tools_asked",
 }
 
 

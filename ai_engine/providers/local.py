@@ -4,8 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -27,7 +26,8 @@ from ai_engine.call.events import (
     ToolAsked,
 )
 from ai_engine.errors import ProviderError
-from ai_engine.session.ports import Briefing
+from ai_engine.session.ports import Briefing, Fitting
+from ai_engine.settings import Seconds, Section, WebSocketUrl
 
 log = structlog.get_logger(__name__)
 
@@ -46,32 +46,34 @@ _MOST_WAITING = 20_000 // _PARCEL_MS
 """Messages that may wait for a slow server (20 s of voice); beyond that it counts as lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalSettings:
-    """Where the local server is and how it is listened to."""
+class LocalSettings(Section):
+    """The `local_ai_server` program."""
 
-    url: str = "ws://127.0.0.1:8765/v1"
-    connect_seconds: float = 1.0
-    preroll_ms: int = 400
-    """Sound from before the onset of speech that is sent along, so that the first syllable is kept."""
-    heartbeat_seconds: float = 10.0
+    type: Literal["local"] = "local"
+    """What kind of provider this is; its name in the file where that is one."""
+    url: WebSocketUrl = "ws://127.0.0.1:8765/v1"
+    """Its WebSocket address."""
+    connect_seconds: Seconds = 1.0
+    """How long opening the connection may take."""
 
 
 class LocalAgent:
     """Implements ``Agent``. Sound is sent only while the caller has the floor, pre-roll first."""
 
     provider = "local"
+    patience_seconds = 0.0
 
-    def __init__(self, settings: LocalSettings, *, line_rate: int | None = None) -> None:
-        """``line_rate`` (Hz) is offered to the server, so that nobody here converts what it may never get to hear."""
+    def __init__(self, settings: LocalSettings, fitting: Fitting) -> None:
+        """The line's rate is offered to the server, so that nobody here converts what it may never get to hear."""
         self._settings = settings
-        self._line_rate = line_rate if line_rate in _LINE_RATES else None
+        self._fitting = fitting
+        self._line_rate = fitting.line.rate if fitting.line.rate in _LINE_RATES else None
         self.input_format: AudioFormat = AudioFormat(self._line_rate or SLIN16.rate)
         self.output_format: AudioFormat = SLIN16
         self._socket: ClientConnection | None = None
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_WAITING)
         self._sender: asyncio.Task[None] | None = None
-        self._preroll = PreRoll(self.input_format, settings.preroll_ms)
+        self._preroll = PreRoll(self.input_format, fitting.preroll_ms)
         self._turn = 0
         self._standing = 0
         """The latest turn that was surely one; what answers an earlier one comes too late."""
@@ -92,8 +94,8 @@ class LocalAgent:
             self._socket = await connect(
                 self._settings.url,
                 open_timeout=self._settings.connect_seconds,
-                ping_interval=self._settings.heartbeat_seconds,
-                ping_timeout=self._settings.heartbeat_seconds,
+                ping_interval=self._fitting.heartbeat_seconds,
+                ping_timeout=self._fitting.heartbeat_seconds,
                 close_timeout=1.0,
                 compression=None,
                 proxy=None,
@@ -109,7 +111,7 @@ class LocalAgent:
             self.output_format = AudioFormat(int(ready["output_rate"]))
         except _BROKEN as error:
             raise ProviderError(f"local AI server has no sound we can use: {error!r}") from error
-        self._preroll = PreRoll(self.input_format, self._settings.preroll_ms)
+        self._preroll = PreRoll(self.input_format, self._fitting.preroll_ms)
         self._parcel_bytes = self.input_format.byte_count(_PARCEL_MS)
         self._sender = asyncio.create_task(self._send_all(self._socket))
 
@@ -118,6 +120,12 @@ class LocalAgent:
     def greet(self) -> None:
         self._await_stages(Stage.FIRST_AUDIO)
         self._post({"type": "greet"})
+
+    def respond(self, text: str) -> None:
+        self._turn += 1
+        self._standing = self._turn
+        self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
+        self._post({"type": "text", "turn": self._turn, "text": text})
 
     def hear(self, pcm: bytes) -> None:
         self._preroll.push(pcm)
@@ -224,7 +232,7 @@ class LocalAgent:
         if kind == "tool":
             if said["reply"] in self._refused:
                 return []
-            return [ToolAsked(str(said["id"]), str(said["name"]), dict(said["arguments"]))]
+            return [ToolAsked(str(said["id"]), str(said["name"]), dict(said["arguments"]), goes_on=False)]
         if kind == "error":
             if said["fatal"]:
                 raise ProviderError(f"local AI server: {_complaint(said)}")
@@ -304,7 +312,7 @@ def _start_message(briefing: Briefing, line_rate: int | None) -> dict[str, Any]:
         "protocol": _PROTOCOL,
         "call_id": briefing.call_id,
         "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": briefing.prompt},
-        "history": [list(turn) for turn in briefing.history],
+        "history": [[said.speaker, said.text] for said in briefing.history if said.speaker != "tool"],
     }
     if line_rate is not None:
         message["rate"] = line_rate

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from ai_engine.audio.format import AudioFormat
+from ai_engine.audio.turn_memory import TurnMemory
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.call.actions import EndReason, Prompt
 from ai_engine.call.events import (
@@ -19,12 +20,14 @@ from ai_engine.call.lifecycle import Phase
 from ai_engine.call.transcript import Transcript
 from ai_engine.call.turns import Floor
 from ai_engine.errors import AsteriskError, CallGone
-from ai_engine.session.agent_link import AgentLink
+from ai_engine.session.agent_seat import AgentSeat
 from ai_engine.session.attachment import Attachment
 from ai_engine.session.conversation import Conversation, Farewell
 from ai_engine.session.media_path import MediaPath, Way
-from ai_engine.session.ports import Agent, Briefing, CallControl, Observer, SoundStore, Tool
+from ai_engine.session.ports import Briefing, CallControl, Observer, SoundStore
+from ai_engine.session.roster import Candidate, Roster
 from ai_engine.session.settings import SessionSettings
+from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.session.upkeep import Upkeep
 from ai_engine.session.voice_line import VoiceLine
@@ -44,9 +47,9 @@ class CallSession:
         control: CallControl,
         ways: Sequence[Way],
         format: AudioFormat,
-        agent: Agent,
+        candidates: Sequence[Candidate],
         briefing: Briefing,
-        tools: Mapping[str, Tool],
+        tools: Toolbox,
         observers: Sequence[Observer],
         prompts: Mapping[Prompt, bytes],
         ear: VoiceActivity,
@@ -56,11 +59,9 @@ class CallSession:
         judge: TurnJudge | None = None,
     ) -> None:
         """``format`` is the line's, and that of ``prompts``; ``clock`` is the loop's, in seconds; ``store`` is needed
-        where one of ``ways`` plays files."""
+        where one of ``ways`` plays files. The first of ``candidates`` holds the call, the others where it fails."""
         self.call_id = briefing.call_id
         self._control = control
-        self._agent = agent
-        self._briefing = briefing
         self._observers = observers
         self._settings = settings
         self._clock = clock
@@ -75,7 +76,24 @@ class CallSession:
             barge_in=settings.barge_in,
             level=settings.level,
             judge=judge,
+            memory=TurnMemory(format, settings.preroll_ms, settings.vad.max_turn_ms),
         )
+        self._seat = AgentSeat(
+            Roster(candidates),
+            briefing,
+            settings.provider_start_seconds,
+            clock,
+            self._line.bring_in,
+            self.happened,
+        )
+        self._facts = {
+            "call_id": briefing.call_id,
+            "agent": briefing.agent_name,
+            "provider": self._seat.provider,
+            "caller": briefing.caller_number,
+            "dialled": briefing.dialled,
+            "channel": control.channel_id,
+        }
         self._attachment = Attachment(
             self.call_id,
             self._line,
@@ -86,7 +104,6 @@ class CallSession:
             self._spawn,
             self.happened,
         )
-        self._link = AgentLink(agent, tools, control, self.happened)
         self._group: asyncio.TaskGroup | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(
@@ -95,21 +112,22 @@ class CallSession:
             {
                 "OFFHOOK_CALL_ID": self.call_id,
                 "OFFHOOK_AGENT": briefing.agent_name,
-                "OFFHOOK_PROVIDER": agent.provider,
+                "OFFHOOK_PROVIDER": self._seat.provider,
             },
         )
         self._conversation = Conversation(
             self.call_id,
-            agent,
+            self._facts,
+            self._seat,
             self._line,
             self._attachment,
-            self._link,
+            tools,
+            control,
             self._upkeep,
             observers,
             prompts,
             settings,
             clock,
-            self._start_agent,
             self._spawn,
         )
         self._log = log.bind(call_id=self.call_id)
@@ -134,15 +152,8 @@ class CallSession:
 
     async def run(self) -> EndReason:
         """Answer, attach, talk, say goodbye, release. Raises only what is a defect of ours."""
-        facts = {
-            "agent": self._briefing.agent_name,
-            "provider": self._agent.provider,
-            "caller": self._briefing.caller_number,
-            "dialled": self._briefing.dialled,
-            "channel": self._control.channel_id,
-        }
         for observer in self._observers:
-            observer.call_started(self.call_id, facts, self._clock())
+            observer.call_started(self.call_id, self._facts, self._clock())
         reason = EndReason.RESCUED
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -186,12 +197,6 @@ class CallSession:
         else:
             await self._attachment.open()
 
-    async def _start_agent(self) -> None:
-        if await self._link.start(self._briefing, self._settings.provider_start_seconds):
-            self._line.bring_in(self._agent)
-            self._log.info("provider session started", provider=self._agent.provider)
-            await self._link.follow()
-
     async def _follow_control(self) -> None:
         async for event in self._control.events():
             self.happened(event)
@@ -214,7 +219,7 @@ class CallSession:
         self._line.send_away()
         async with AsyncExitStack() as parts:
             parts.callback(self._report_end, reason)
-            parts.push_async_callback(self._agent.close)
+            parts.push_async_callback(self._seat.close)
             parts.push_async_callback(self._release_channel)
             parts.callback(self._conversation.close)
             parts.callback(self._attachment.close)

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallEvent, ReplyId
+from ai_engine.call.transcript import Speaker
 
 
 class Line(Protocol):
@@ -221,7 +222,7 @@ class ToolSpec(Protocol):
 class Said:
     """One entry of a call's history."""
 
-    speaker: Literal["caller", "agent", "tool"]
+    speaker: Speaker
     text: str
     """What was heard; of a tool, ``name(arguments) -> result`` in JSON."""
 

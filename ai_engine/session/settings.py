@@ -17,6 +17,8 @@ class SessionSettings:
     """How long an agent may take to open its session; the caller hears silence meanwhile."""
     reply_seconds: float = 4.0
     """How long an agent may take from the end of the caller's turn to its first sound."""
+    patience_seconds: float = 0.7
+    """After an agent was lost, or a tool asked for: quiet until the caller is told that it takes a moment."""
     last_words_seconds: float = 30.0
     """The longest a goodbye or a rescue prompt may keep the caller."""
     no_input_seconds: float = 10.0
@@ -35,4 +37,6 @@ class SessionSettings:
     barge_in: bool = True
     doubt_seconds: float = 1.5
     """How long an agent may take to say what a short sound into its words was, until it goes on."""
+    preroll_ms: float = 400.0
+    """Sound from before the onset that belongs to the caller's turn."""
     vad: VadSettings = field(default_factory=VadSettings)

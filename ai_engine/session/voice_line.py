@@ -9,10 +9,11 @@ from ai_engine.audio.format import FRAME_MS, AudioFormat
 from ai_engine.audio.level import LevelNormaliser, LevelSettings
 from ai_engine.audio.playout import JitterSettings, Playout
 from ai_engine.audio.resample import Resampler
+from ai_engine.audio.turn_memory import TurnMemory
 from ai_engine.audio.vad import Hesitated, News, Paused, Settled, Spoke, Stirred, VoiceActivity
 from ai_engine.audio.voice import Voice
 from ai_engine.call.events import (
-    AgentLost,
+    AgentFailed,
     AgentSpoke,
     CallerAnswered,
     CallerMuttered,
@@ -60,6 +61,7 @@ class VoiceLine:
         barge_in: bool,
         level: LevelSettings | None,
         judge: TurnJudge | None = None,
+        memory: TurnMemory,
     ) -> None:
         """``level`` None leaves the agent's voice as loud as it comes."""
         self._call_id = call_id
@@ -71,6 +73,8 @@ class VoiceLine:
         self._barge_in = barge_in
         self._level_settings = level
         self._judge = judge
+        self.memory = memory
+        """What the caller said last."""
         self._stall_ticks = int(stall_seconds * 1000 / FRAME_MS)
         self._starved_ticks = 0
         self._silence = format.silence()
@@ -148,6 +152,12 @@ class VoiceLine:
         self._to_agent = Resampler(self._format, agent.input_format)
         if self._level_settings is not None:
             self._level = LevelNormaliser(agent.output_format, self._level_settings)
+
+    def replay(self) -> None:
+        """Let the agent hear what the caller said before it came in."""
+        if self._agent is not None and self._to_agent is not None:
+            for frame in self.memory.frames():
+                self._agent.hear(self._to_agent.process(frame))
 
     def send_away(self) -> None:
         """The agent hears no more."""
@@ -252,9 +262,10 @@ class VoiceLine:
         """A reply that stands still in its middle for too long: whoever makes it is lost."""
         self._starved_ticks = self._starved_ticks + 1 if starved else 0
         if self._starved_ticks == self._stall_ticks:
-            self._happened(AgentLost(f"the reply stood still for {self._stall_ticks * FRAME_MS / 1000:g} s"))
+            self._happened(AgentFailed(f"the reply stood still for {self._stall_ticks * FRAME_MS / 1000:g} s"))
 
     def _hear(self, pcm: bytes) -> None:
+        self.memory.push(pcm)
         agent, to_agent = self._agent, self._to_agent
         if agent is not None and to_agent is not None:
             agent.hear(to_agent.process(pcm))

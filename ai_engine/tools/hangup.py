@@ -13,6 +13,7 @@ class Hangup:
     name = "hangup"
     description = "End the call. Say goodbye first: the call ends after your last word was played."
     parameters: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+    timeout_seconds = 5.0
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
         if call.caller_speaking:

@@ -13,6 +13,7 @@ class Transfer:
     name = "transfer"
     description = "Connect the caller with a person. Say so first: it happens after your last word was played."
     parameters: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+    timeout_seconds = 5.0
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
         call.happened(TransferAsked("the agent asked for a person"))

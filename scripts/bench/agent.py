@@ -44,6 +44,7 @@ class BenchAgent:
     the caller interrupts."""
 
     provider = "local"
+    patience_seconds = 0.0
 
     def __init__(self, format: AudioFormat, journal: Path | None = None) -> None:
         """Marks are read and written at 8 kHz only; at any other rate the agent just greets."""
@@ -61,6 +62,8 @@ class BenchAgent:
 
     def greet(self) -> None:
         self._reply(0, GREETING_FRAMES, 0)
+
+    def respond(self, text: str) -> None: ...
 
     def hear(self, pcm: bytes) -> None:
         self._heard += 1

@@ -10,6 +10,7 @@ from ai_engine.call.events import (
     CallerAnswered,
     CallerHeld,
     CallerHummed,
+    CallerInterrupted,
     CallerMeant,
     CallerMuttered,
     CallerPaused,
@@ -39,6 +40,7 @@ EVENTS = [
     CallerMeant(),
     CallerHummed(),
     DoubtElapsed(),
+    CallerInterrupted(),
     CallerHeld(),
     CallerUnheld(),
     AgentSpoke(REPLY),
@@ -72,6 +74,8 @@ def at(floor: Floor) -> Turns:
         (Floor.AGENT_PENDING, PlayoutDrained(REPLY), Floor.NOBODY, (do.StartSilenceTimer(),)),
         (Floor.AGENT, CallerSpoke(), Floor.CALLER, (do.StopPlayout(), do.Listen())),
         (Floor.AGENT, PlayoutDrained(REPLY), Floor.NOBODY, (do.StartSilenceTimer(),)),
+        (Floor.AGENT, CallerInterrupted(), Floor.NOBODY, (do.StopPlayout(), do.StartSilenceTimer())),
+        (Floor.WEIGHED, CallerInterrupted(), Floor.NOBODY, (do.StopPlayout(), do.StartSilenceTimer())),
         # Pause, then decide.
         (Floor.AGENT, CallerStirred(), Floor.CONTESTED, (do.HoldPlayout(), do.Listen())),
         (Floor.CONTESTED, CallerSpoke(), Floor.CALLER, (do.StopPlayout(),)),
@@ -103,7 +107,7 @@ def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, .
 
 
 def test_every_row_is_tested_above() -> None:
-    assert len(TRANSITIONS) == 31
+    assert len(TRANSITIONS) == 33
 
 
 def test_an_event_without_a_row_changes_nothing() -> None:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from ai_engine.ari.transport import AriSettings
+from ai_engine.audio.format import SLIN8
 from ai_engine.audio.level import LevelSettings
 from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config import EngineConfig, adapters, load
 from ai_engine.providers.local import LocalSettings
+from ai_engine.session.ports import Fitting
 from ai_engine.session.settings import SessionSettings
 from ai_engine.transports.audiosocket import AudioSocketSettings
 from ai_engine.transports.chan_websocket import ChanWebSocketSettings
@@ -104,10 +106,9 @@ def test_sound_files(tmp_path: Path) -> None:
     assert adapters.sound_files_settings(config(tmp_path)) == SoundFilesSettings(Path("/here"), Path("/there"))
 
 
-def test_local(tmp_path: Path) -> None:
-    assert adapters.local_settings(config(tmp_path)) == LocalSettings(
-        url="ws://ai:1/v1", connect_seconds=2.0, preroll_ms=300, heartbeat_seconds=4.0
-    )
+def test_providers(tmp_path: Path) -> None:
+    assert config(tmp_path).provider_settings("local") == LocalSettings(url="ws://ai:1/v1", connect_seconds=2.0)
+    assert adapters.fitting(config(tmp_path), SLIN8) == Fitting(SLIN8, {}, preroll_ms=300, heartbeat_seconds=4.0)
 
 
 def test_session(tmp_path: Path) -> None:
@@ -116,6 +117,7 @@ def test_session(tmp_path: Path) -> None:
         provider_start_seconds=1.2,
         reply_seconds=1.3,
         last_words_seconds=1.4,
+        preroll_ms=300,
         no_input_seconds=8.0,
         no_input_limit=2,
         dead_man_seconds=33,
@@ -153,5 +155,6 @@ def test_nothing_set_means_the_adapters_own_defaults(tmp_path: Path) -> None:
     assert adapters.audiosocket_settings(bare) == AudioSocketSettings(dialplan_first=True)
     assert adapters.websocket_settings(bare) == ChanWebSocketSettings()
     assert adapters.rtp_settings(bare) == RtpSettings()
-    assert adapters.local_settings(bare) == LocalSettings()
+    assert adapters.fitting(bare, SLIN8) == Fitting(SLIN8)
+    assert bare.provider_settings("local") == LocalSettings()
     assert adapters.ari_settings(bare) == AriSettings(username="u", password="p")

@@ -44,7 +44,7 @@ def test_shipped_file_is_good() -> None:
         "stream",
     )
     assert "automated assistant" in config.greeting("reception")
-    assert config.provider("reception") == "local"
+    assert config.providers_of("reception") == ("local",)
     agent = config.agent("reception")
     actions = {name: intent["action"] for name, intent in agent["intents"].items()}
     assert actions == {
@@ -149,8 +149,9 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("asterisk: {host: 'pbx:8088'}", "asterisk.host: 'pbx:8088' is no IPv6 address; a port has a key of its own"),
         ("barge_in: {min_ms: 501}", "barge_in.min_ms: must be less than or equal to 500, not 501"),
         ("vad: {start_ms: 501}", "vad.start_ms: must be less than or equal to 500, not 501"),
-        ("providers: {deepgram: {}}", "providers.deepgram: unknown key (known here: local)"),
-        ("default_provider: openai", "default_provider: must be 'local', not \"openai\""),
+        ("providers: {my_own: {}}", "providers: 'my_own' is no type of provider, so it needs one: type: "),
+        ("default_provider: nobody", "default_provider: there is no provider 'nobody' (known: "),
+        ("fallback_providers: [local, nobody]", "fallback_providers: there is no provider 'nobody'"),
         ("llm:", "llm: must be a section with keys of its own"),
         ("vad: &v {detector: *v}", "vad.detector: contains itself"),
         ("vad: {? [a] : 1}", "vad: a key must be one word"),
@@ -239,7 +240,7 @@ def test_every_override(file: Path) -> None:
         "10.0.0.5:8090",
         ("10.0.0.0/8", "::1"),
     )
-    assert config.providers.local.url == "ws://ai:8765/v1"
+    assert config.provider_settings("local").url == "ws://ai:8765/v1"
     assert (config.health.host, config.health.port) == ("0.0.0.0", 15001)
     assert (config.recording.directory, config.media.directory) == (Path("/r"), Path("/m"))
     assert (config.logging.level, config.logging.format) == ("debug", "json")

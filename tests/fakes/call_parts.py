@@ -133,6 +133,7 @@ class ScriptedAgent:
     """Implements ``Agent``: answers every turn with the next of ``replies`` (text, milliseconds)."""
 
     provider = "scripted"
+    patience_seconds = 0.0
     input_format = SLIN8
     output_format = SLIN8
 
@@ -140,6 +141,7 @@ class ScriptedAgent:
         self.replies = list(replies)
         self.heard = 0
         self.told: list[str] = []
+        self.briefings: list[Briefing] = []
         self.interrupted: list[tuple[ReplyId, float]] = []
         self.fails_to_start: ProviderError | None = None
         self.start_seconds = 0.0
@@ -161,6 +163,7 @@ class ScriptedAgent:
         return reply
 
     async def start(self, briefing: Briefing) -> None:
+        self.briefings.append(briefing)
         await asyncio.sleep(self.start_seconds)
         if self.fails_to_start is not None:
             raise self.fails_to_start
@@ -171,6 +174,10 @@ class ScriptedAgent:
 
     def greet(self) -> None:
         self.told.append("greet")
+        self._answer()
+
+    def respond(self, text: str) -> None:
+        self.told.append(f"respond {text}")
         self._answer()
 
     def hear(self, pcm: bytes) -> None:

@@ -1,16 +1,19 @@
 """One call in virtual time: a session among fakes, and a story told on it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from ai_engine.audio.format import SLIN8
 from ai_engine.audio.vad import VadSettings, VoiceActivity
 from ai_engine.call.actions import EndReason, Prompt
 from ai_engine.call.events import CallerHungUp
+from ai_engine.errors import ProviderError
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.media_path import Way
 from ai_engine.session.ports import Briefing
+from ai_engine.session.roster import Candidate
 from ai_engine.session.settings import SessionSettings
+from ai_engine.session.toolbox import Toolbox
 from ai_engine.tools import BUILT_IN
 from tests.fakes.call_parts import (
     VOICE,
@@ -38,10 +41,13 @@ class Call:
         *,
         connects: bool = True,
         ways: list[Way] | None = None,
+        others: Sequence[ScriptedAgent] = (),
     ) -> None:
+        """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does."""
         self.control = FakeControl()
         self.media = FakeMedia()
         self.agent = agent
+        self._agents = iter((agent, *others))
         self.witness = Witness()
         self.store = FakeStore()
         self.transport = FakeTransport(self.media if connects else None)
@@ -49,17 +55,22 @@ class Call:
             control=self.control,
             ways=stream_over(self.transport) if ways is None else ways,
             format=SLIN8,
-            agent=agent,
+            candidates=[Candidate(agent.provider, self._make)],
             briefing=Briefing("call-1", {"name": "reception"}, "Hello.", ""),
-            tools=BUILT_IN,
+            tools=Toolbox(BUILT_IN.values()),
             observers=[self.witness],
-            prompts={Prompt.TRANSFER: VOICE * (PROMPT_MS // 20)},
+            prompts=dict.fromkeys(Prompt, VOICE * (PROMPT_MS // 20)),
             ear=VoiceActivity(SLIN8, VadSettings(), LoudnessScorer()),
             settings=settings or SessionSettings(level=None),
             store=self.store,
             clock=asyncio.get_running_loop().time,
         )
         self.running = asyncio.create_task(self.session.run())
+
+    def _make(self) -> ScriptedAgent:
+        nobody = ScriptedAgent()
+        nobody.fails_to_start = ProviderError("nobody is left")
+        return next(self._agents, nobody)
 
     async def quiet(self, ms: int) -> None:
         await self.media.run(ms)
@@ -85,7 +96,7 @@ def place(story: Callable[[Call], Awaitable[None]], agent: ScriptedAgent | None 
             call.control.tell(CallerHungUp())
         await call.reason()
         assert call.media.closed or call.media.line is None
-        assert call.agent.closed == 1
+        assert call.agent.closed == bool(call.agent.briefings), "closed once, if it ever sat there"
         assert call.control.done.count("close") == 1
         assert call.witness.ended == [call.running.result()]
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -32,7 +32,10 @@ def logged(event: CallEvent) -> dict[str, object]:
         (ReplyText(ReplyId(1), "Hi."), {"event": "agent says", "reply": 1, "text": "Hi."}),
         (ReplyCut(ReplyId(1), 1234.56), {"event": "agent interrupted", "reply": 1, "heard_ms": 1234.6}),
         (TransferAsked("wish"), {"event": "transfer asked", "reason": "wish"}),
-        (ToolAsked("1", "hangup", {}), {"event": "tool asked", "id": "1", "name": "hangup", "arguments": {}}),
+        (
+            ToolAsked("1", "hangup", {}),
+            {"event": "tool asked", "id": "1", "name": "hangup", "arguments": {}, "goes_on": True},
+        ),
         (DigitReceived("4"), {"event": "key pressed"}),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from ai_engine.audio.format import SLIN16
+from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.call.events import (
     CallerSaid,
     CallEvent,
@@ -24,11 +24,14 @@ from ai_engine.call.events import (
 )
 from ai_engine.errors import ProviderError
 from ai_engine.providers.local import LocalAgent, LocalSettings
-from ai_engine.session.ports import Briefing
+from ai_engine.session.ports import Briefing, Fitting
 
 BRIEFING = Briefing("call-1", {"name": "reception", "language": "en-US"}, "Hello.", "Be kind.")
 READY = {"type": "ready", "protocol": 1, "input_rate": 16000, "output_rate": 16000, "backends": {}}
 FRAME = b"\x01\x02" * SLIN16.frame_samples
+
+UNKNOWN_RATE = 24000
+"""Which the wire cannot offer."""
 
 Script = Callable[["Server"], Awaitable[None]]
 
@@ -72,7 +75,9 @@ async def agent_against(
 
     async with serve(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1", **options), line_rate=line_rate)
+        agent = LocalAgent(
+            LocalSettings(url=f"ws://127.0.0.1:{port}/v1"), Fitting(AudioFormat(line_rate or UNKNOWN_RATE), **options)
+        )
         try:
             await agent.start(BRIEFING)
             yield agent, done
@@ -133,7 +138,7 @@ async def test_a_turn_travels_pre_roll_first_and_comes_back_as_a_reply() -> None
             StageReached(Stage.FIRST_AUDIO),
             ReplyAudio(one, FRAME),
             ReplyAudio(one, FRAME),
-            ToolAsked("t1", "hangup", {}),
+            ToolAsked("t1", "hangup", {}, goes_on=False),
             ReplyEnded(one),
         ]
 
@@ -457,7 +462,7 @@ async def test_a_server_that_refuses_is_quoted(said: Any, complaint: str) -> Non
 
 
 async def test_no_server_is_an_error_with_its_address() -> None:
-    agent = LocalAgent(LocalSettings(url="ws://127.0.0.1:9/v1"))
+    agent = LocalAgent(LocalSettings(url="ws://127.0.0.1:9/v1"), Fitting(SLIN8))
     with pytest.raises(ProviderError, match=r"ws://127\.0\.0\.1:9/v1"):
         await agent.start(BRIEFING)
     await agent.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from ai_engine.audio.format import SLIN16
+from ai_engine.audio.format import SLIN16, AudioFormat
 from ai_engine.call.events import (
     CallerSaid,
     CallEvent,
@@ -21,7 +21,7 @@ from ai_engine.call.events import (
     ToolAsked,
 )
 from ai_engine.providers.local import LocalAgent, LocalSettings
-from ai_engine.session.ports import Briefing
+from ai_engine.session.ports import Briefing, Fitting, Said
 from local_ai_server.protocol import decode_client
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "local_ai"
@@ -45,7 +45,7 @@ async def test_the_captures_travel_both_ways() -> None:
     start = CLIENT["start"]
     async with serve(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1"), line_rate=start["rate"])
+        agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1"), Fitting(AudioFormat(start["rate"])))
         own = {"greeting", "prompt"}
         await agent.start(
             Briefing(
@@ -53,7 +53,7 @@ async def test_the_captures_travel_both_ways() -> None:
                 {key: value for key, value in start["agent"].items() if key not in own},
                 start["agent"].get("greeting", ""),
                 start["agent"].get("prompt", ""),
-                history=tuple((speaker, text) for speaker, text in start["history"]),
+                history=tuple(Said(speaker, text) for speaker, text in start["history"]),
             )
         )
         agent.greet()
@@ -87,7 +87,7 @@ async def test_the_captures_travel_both_ways() -> None:
         ReplyBegan(two),
         ReplyText(two, json.loads(SERVER["clause"])["text"]),
         ReplyAudio(two, SOUND[4:]),
-        ToolAsked("tool-1", "hangup", {}),
+        ToolAsked("tool-1", "hangup", {}, goes_on=False),
         ReplyEnded(two),
     ]
     assert [event.stage for event in events if isinstance(event, StageReached)] == [

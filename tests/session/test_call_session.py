@@ -4,6 +4,7 @@ import asyncio
 
 from ai_engine.call.actions import EndReason
 from ai_engine.call.events import (
+    AgentFailed,
     AgentLost,
     CallerHungUp,
     CallerPaused,
@@ -54,7 +55,10 @@ def test_a_conversation_from_answer_to_goodbye() -> None:
     assert call.media.heard_ms() == 1400, "it hung up before the last word was played"
     assert call.control.done == [*ARRIVED, "hang_up", "close"]
     assert call.control.shown["OFFHOOK_AGENT"] == "reception"
-    assert [said.text for said in call.session.transcript.utterances] == ["Hello.", "Yes.", "Goodbye."]
+    assert [said.text for said in call.session.transcript.utterances] == [
+        *("Hello.", "Yes.", "Goodbye."),
+        'hangup({}) -> {"ok": true}',
+    ]
 
 
 def test_a_caller_who_interrupts_silences_the_agent_and_trims_the_transcript() -> None:
@@ -148,7 +152,7 @@ def test_an_agent_that_owes_a_reply_for_too_long_counts_as_lost() -> None:
         await call.quiet(1000)
         await call.speak(500)
         assert await call.reason() is EndReason.RESCUED
-        assert "no reply within 4.0 s" in str(call.witness.saw(AgentLost)[0])
+        assert "no reply within 4.0 s" in str(call.witness.saw(AgentFailed)[0])
 
     place(story, ScriptedAgent(("Hello.", 400)))
 
@@ -333,9 +337,9 @@ def test_a_reply_that_stands_still_in_its_middle_means_a_lost_agent() -> None:
         await call.quiet(600)
         call.agent.reply("And then", 400, ends=False)
         await call.quiet(4000)
-        assert not call.witness.saw(AgentLost)
+        assert not call.witness.saw(AgentFailed)
         assert await call.reason() is EndReason.RESCUED
-        assert "stood still for 4 s" in str(call.witness.saw(AgentLost)[0])
+        assert "stood still for 4 s" in str(call.witness.saw(AgentFailed)[0])
 
     place(story)
 
@@ -390,7 +394,7 @@ def test_a_caller_who_speaks_while_an_answer_is_due_stops_the_clock_of_the_answe
         await call.speak(300)
         await call.quiet(1000)  # the turn is over, and no answer comes
         await call.speak(6000)
-        assert not call.witness.saw(AgentLost)
+        assert not call.witness.saw(AgentFailed)
 
     place(story, ScriptedAgent(("Hello.", 400)))
 
