@@ -112,6 +112,7 @@ def session_settings(config: EngineConfig) -> SessionSettings:
         provider_start_seconds=timeouts.provider_start_ms / 1000,
         reply_seconds=timeouts.reply_ms / 1000,
         patience_seconds=timeouts.patience_ms / 1000,
+        tool_patience_seconds=timeouts.tool_patience_ms / 1000,
         last_words_seconds=timeouts.last_words_ms / 1000,
         no_input_seconds=config.no_input.seconds,
         no_input_limit=config.no_input.limit,

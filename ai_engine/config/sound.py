@@ -61,7 +61,9 @@ class Timeouts(Section):
     reply_ms: Milliseconds = 4000
     """From the end of the caller's turn to the provider's reply; then another provider takes over, or a human."""
     patience_ms: Milliseconds = 700
-    """Quiet after a provider was lost or a tool was asked for, until the caller hears "One moment, please"."""
+    """Quiet after a provider was lost, until the caller hears "One moment, please"."""
+    tool_patience_ms: Milliseconds = 1500
+    """The same while a tool is at work."""
     last_words_ms: Milliseconds = 30_000
     """The longest a goodbye or a rescue prompt may keep the caller."""
     doubt_ms: Milliseconds = 1500

@@ -39,7 +39,6 @@ from ai_engine.call.events import (
     ReplyBegan,
     ReplyCut,
     ReplyEnded,
-    ReplyId,
     ReplyText,
     SilenceElapsed,
     TimeRanOut,
@@ -51,12 +50,14 @@ from ai_engine.call.lifecycle import Lifecycle, Phase
 from ai_engine.call.transcript import Transcript
 from ai_engine.call.turns import Floor, Turns
 from ai_engine.errors import AsteriskError, CallGone
+from ai_engine.session.agent_desk import AgentDesk
 from ai_engine.session.agent_seat import AgentSeat
 from ai_engine.session.attachment import Attachment, Spawn
-from ai_engine.session.debt import Debt, Owed
+from ai_engine.session.debt import Owed
 from ai_engine.session.ports import CallControl, Observer, Said
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
+from ai_engine.session.tool_desk import ToolDesk
 from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.upkeep import Upkeep
 from ai_engine.session.voice_line import VoiceLine
@@ -106,7 +107,6 @@ class Conversation:
         self._control = control
         self._upkeep = upkeep
         self._observers = observers
-        self._prompts = prompts
         self._settings = settings
         self._clock = clock
         self._spawn = spawn
@@ -114,14 +114,18 @@ class Conversation:
         self._turns = Turns()
         self._timers = Timers(self.happened)
         self._nudges = 0
-        self._debt = Debt()
-        self._own_words: ReplyId | None = None
-        """The engine's latest sentence of its own: it answers nothing."""
-        self._asked_tools: dict[str, ToolAsked] = {}
-        """Those that are being used."""
-        self._tools_settled = asyncio.Event()
-        self._tools_settled.set()
-        self._expiring = False
+        self._desk = AgentDesk(
+            call_id,
+            seat,
+            line,
+            ToolDesk(tools, self, spawn),
+            self.transcript,
+            self._timers,
+            prompts,
+            settings,
+            spawn,
+            lambda: self._turns.floor,
+        )
         self._log = log.bind(call_id=call_id)
 
     @property
@@ -138,7 +142,7 @@ class Conversation:
 
     @property
     def history(self) -> tuple[Said, ...]:
-        return tuple(Said(speaker, text) for speaker, text in self.transcript.history())
+        return self._desk.history
 
     def close(self) -> None:
         """The call is over: no timer rings any more, and what was not heard is struck from the transcript."""
@@ -175,23 +179,22 @@ class Conversation:
         match event:
             case AgentStarted(provider):
                 self._upkeep.tell("OFFHOOK_PROVIDER", provider)
-                if self._seat.taken_over:
-                    self._take_over()
+                self._desk.came_in()
             case ReplyBegan(reply):
                 self._line.begin(reply, self._seat.output_format)
                 if floor in (Floor.CONTESTED, Floor.WEIGHED):
                     self._timers.cancel(DoubtElapsed)
-                    self._await_reply()
+                    self._desk.await_reply()
             case ReplyText(reply, text) if self._line.is_open(reply):
                 self._line.end_sentence(reply)
                 self.transcript.agent_said(reply, text, now, self._seat.provider)
             case ReplyEnded(reply):
                 self._line.finish(reply)
-                self._debt.paid()
+                self._desk.paid()
             case ReplyCut(reply, heard_ms):
                 self.transcript.reply_cut(reply, heard_ms)
-            case AgentSpoke(reply) | PlayoutDrained(reply) if reply != self._own_words:
-                self._timers.cancel(AgentFailed, PatienceElapsed)
+            case AgentSpoke(reply) | PlayoutDrained(reply):
+                self._desk.sounded(reply)
             case CallerHeld():
                 self._timers.cancel(AgentFailed, TimeRanOut)
             case CallerUnheld():
@@ -204,32 +207,30 @@ class Conversation:
             case MediaAttached(way):
                 self._upkeep.tell("OFFHOOK_MEDIA", way)
                 if self._lifecycle.conversing and self._turns.floor is Floor.AGENT_PENDING:
-                    self._await_reply()
+                    self._desk.await_reply()
             case CallerSpoke() | CallerMeant() | CallerAnswered():
                 self._nudges = 0
                 self._timers.cancel(AgentFailed, DoubtElapsed, PatienceElapsed)
             case CallerSaid(text, True):
                 self._take_words(text, now, floor)
             case ToolAsked():
-                self._use_tool(event)
+                self._desk.use_tool(event)
             case ToolAnswered():
-                self._take_result(event, now)
+                self._desk.take_result(event, now, talking=self._lifecycle.phase is Phase.TALKING)
             case AgentExpiring():
-                self._expiring = True
-            case PatienceElapsed():
-                self._ask_for_patience()
+                self._desk.expires()
+            case PatienceElapsed() if self._lifecycle.phase is Phase.TALKING:
+                self._desk.ask_for_patience()
             case DigitReceived(digit):
                 self._take_digit(digit)
             case DigitsAsked(digits):
                 self._spawn(self._press(digits))
-            case AgentFailed(reason) | AgentLost(reason):
-                self._let_go(reason)
+            case AgentFailed() | AgentLost():
+                self._desk.let_go(event)
             case MediaLost(reason) | MediaExhausted(reason) | PlayoutFailed(reason):
                 self._timers.cancel(AgentFailed)  # what nobody can hear is not late
                 self._log.warning("sound does not travel", reason=reason)
-        if self._expiring and self.floor is Floor.NOBODY and self._tools_settled.is_set() and not self._debt:
-            self._expiring = False
-            self._spawn(self._seat.renew(self.history))
+        self._desk.renew_if_quiet()
 
     def _take_audio(self, event: ReplyAudio) -> None:
         if self._line.play(event.reply, event.pcm):
@@ -238,7 +239,7 @@ class Conversation:
     def _take_words(self, text: str, now: float, floor: Floor) -> None:
         if text or floor is not Floor.WEIGHED:
             self.transcript.caller_said(text, now)
-        self._debt.understood(text)
+        self._desk.understood(text)
         if floor is Floor.WEIGHED:
             self._timers.cancel(DoubtElapsed)
             self.happened(CallerHummed() if asks_for_nothing(text) else CallerMeant())
@@ -260,10 +261,10 @@ class Conversation:
                 self._spawn(self._seat.fill())
             case do.ReplaceAgent():
                 assert isinstance(event, AgentFailed)
-                self._let_go(event.reason)
-                self._spawn(self._change_over())
+                self._desk.let_go(event)
+                self._spawn(self._desk.replace())
             case do.Greet():
-                self._ask(Owed.GREETING)
+                self._desk.ask(Owed.GREETING)
             case do.Listen():
                 self._line.memory.begin()
                 self._seat.caller_spoke()
@@ -272,7 +273,7 @@ class Conversation:
                 self._seat.caller_dismissed()
             case do.AskAgent():
                 self._line.memory.end()
-                self._ask(Owed.ANSWER)
+                self._desk.ask(Owed.ANSWER)
             case do.AskWhatItWas():
                 self._line.memory.end()
                 self._timers.start(self._settings.doubt_seconds, DoubtElapsed())
@@ -285,13 +286,13 @@ class Conversation:
                 self._stop_playout()
             case do.Nudge():
                 self._nudges += 1
-                self._ask(Owed.NUDGE)
+                self._desk.ask(Owed.NUDGE, last=self._nudges > self._settings.no_input_limit)
             case do.StartSilenceTimer():
                 self._timers.start(self._settings.no_input_seconds, SilenceElapsed())
             case do.StopSilenceTimer():
                 self._timers.cancel(SilenceElapsed)
             case do.PlayPrompt(prompt):
-                self._say(prompt)
+                self._desk.say(prompt)
             case do.Reattach():
                 assert isinstance(event, MediaLost | PlayoutFailed)
                 self._attachment.reopen(event)
@@ -308,100 +309,6 @@ class Conversation:
         for cut in self._line.stop():
             self.happened(cut)
             self._seat.interrupt(cut.reply, cut.heard_ms)
-
-    # -- what the agent owes -------------------------------------------------------------------------------
-
-    def _ask(self, owed: Owed) -> None:
-        """Ask the agent to speak, and give it time to."""
-        self._debt.asked(owed)
-        match owed:
-            case Owed.GREETING:
-                self._seat.greet()
-            case Owed.ANSWER:
-                self._seat.caller_paused()
-            case Owed.NUDGE:
-                self._seat.nudge(last=self._nudges > self._settings.no_input_limit)
-        self._await_reply(self._seat.patience_seconds if owed is Owed.ANSWER else 0.0)
-
-    def _await_reply(self, patience_seconds: float = 0.0) -> None:
-        if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
-            return
-        seconds = self._settings.reply_seconds + patience_seconds
-        self._timers.start(seconds, AgentFailed(f"{self._seat.provider} gave no reply within {seconds} s"))
-
-    def _let_go(self, reason: str) -> None:
-        """The agent is lost: what it made is still played."""
-        self._timers.cancel(AgentFailed)
-        self._line.send_away()
-        self._line.finish_all()
-        if self._seat.vacate(reason):
-            self._log.error("provider lost", provider=self._seat.provider, reason=reason)
-
-    async def _change_over(self) -> None:
-        """Seat the next agent. What a tool does is done only once: whoever comes is told what came of it."""
-        self._timers.start(self._settings.patience_seconds, PatienceElapsed())
-        await self._tools_settled.wait()
-        history = self.history
-        words = Said("caller", self._debt.words)
-        if self._debt.owed is Owed.ANSWER and words in history:  # it is given them to answer
-            last = len(history) - 1 - history[::-1].index(words)
-            history = history[:last] + history[last + 1 :]
-        await self._seat.fill(history)
-
-    def _take_over(self) -> None:
-        """A new agent sits there: let it go on where the other one was lost."""
-        if self.floor in (Floor.CALLER, Floor.CONTESTED):
-            self._seat.caller_spoke()
-            self._line.replay()
-        elif self._debt.owed is Owed.ANSWER and self._debt.words:
-            self._seat.respond(self._debt.words)
-            self._await_reply()
-        elif self._debt.owed is Owed.ANSWER:
-            self._seat.caller_spoke()
-            self._line.replay()
-            self._ask(Owed.ANSWER)
-        elif self._debt:
-            self._ask(self._debt.owed)
-
-    def _ask_for_patience(self) -> None:
-        """Say once that it takes a moment, if there is nothing else to hear."""
-        if not (self._debt or self._asked_tools) or self._lifecycle.phase is not Phase.TALKING or self._line.held:
-            return
-        if self.floor not in (Floor.AGENT_PENDING, Floor.NOBODY) or not self._line.idle:
-            self._timers.start(self._settings.patience_seconds, PatienceElapsed())
-            return
-        self._say(Prompt.WAIT)
-
-    def _say(self, prompt: Prompt) -> None:
-        self._own_words = self._seat.own_reply()
-        self._line.play_prompt(self._own_words, self._prompts[prompt])
-
-    # -- tools ---------------------------------------------------------------------------------------------
-
-    def _use_tool(self, asked: ToolAsked) -> None:
-        self._asked_tools[asked.id] = asked
-        self._tools_settled.clear()
-        if asked.goes_on:
-            self._debt.goes_on()
-            self._timers.start(self._settings.patience_seconds, PatienceElapsed())
-        self._spawn(self._run_tool(asked))
-
-    async def _run_tool(self, asked: ToolAsked) -> None:
-        result, ms = await self._tools.use(asked.name, asked.arguments, self)
-        self.happened(ToolAnswered(asked.id, asked.name, result, ms))
-
-    def _take_result(self, answered: ToolAnswered, now: float) -> None:
-        asked = self._asked_tools.pop(answered.id)
-        self.transcript.tool_answered(asked.name, asked.arguments, answered.result, answered.ms, now)
-        if not self._asked_tools:
-            self._tools_settled.set()
-        self._seat.answer_tool(answered.id, answered.result)
-        if (
-            asked.goes_on
-            and self._lifecycle.phase is Phase.TALKING
-            and self.floor in (Floor.NOBODY, Floor.AGENT_PENDING)
-        ):
-            self._await_reply()
 
     async def _press(self, digits: str) -> None:
         try:

@@ -18,7 +18,9 @@ class SessionSettings:
     reply_seconds: float = 4.0
     """How long an agent may take from the end of the caller's turn to its first sound."""
     patience_seconds: float = 0.7
-    """After an agent was lost, or a tool asked for: quiet until the caller is told that it takes a moment."""
+    """After an agent was lost: quiet until the caller is told that it takes a moment."""
+    tool_patience_seconds: float = 1.5
+    """The same after a tool was asked for."""
     last_words_seconds: float = 30.0
     """The longest a goodbye or a rescue prompt may keep the caller."""
     no_input_seconds: float = 10.0

@@ -1,0 +1,171 @@
+"""What the caller is owed by the agent: asked for, waited for, and paid by another one where the first is lost."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from ai_engine.call.actions import Prompt
+from ai_engine.call.events import AgentFailed, AgentLost, PatienceElapsed, ReplyId, ToolAnswered, ToolAsked
+from ai_engine.call.transcript import Transcript
+from ai_engine.call.turns import Floor
+from ai_engine.session.agent_seat import AgentSeat
+from ai_engine.session.attachment import Spawn
+from ai_engine.session.debt import Debt, Owed
+from ai_engine.session.ports import Said
+from ai_engine.session.settings import SessionSettings
+from ai_engine.session.timers import Timers
+from ai_engine.session.tool_desk import ToolDesk
+from ai_engine.session.voice_line import VoiceLine
+
+log = structlog.get_logger(__name__)
+
+
+class AgentDesk:
+    """Stands between the rules of a call and whoever sits in its agent's seat."""
+
+    def __init__(
+        self,
+        call_id: str,
+        seat: AgentSeat,
+        line: VoiceLine,
+        tools: ToolDesk,
+        transcript: Transcript,
+        timers: Timers,
+        prompts: Mapping[Prompt, bytes],
+        settings: SessionSettings,
+        spawn: Spawn,
+        floor: Callable[[], Floor],
+    ) -> None:
+        self._seat = seat
+        self._line = line
+        self._tools = tools
+        self._transcript = transcript
+        self._timers = timers
+        self._prompts = prompts
+        self._settings = settings
+        self._spawn = spawn
+        self._floor = floor
+        self._debt = Debt()
+        self._own_words: ReplyId | None = None
+        """The engine's latest sentence of its own: it answers nothing."""
+        self._expiring = False
+        self._log = log.bind(call_id=call_id)
+
+    @property
+    def history(self) -> tuple[Said, ...]:
+        """What was said and heard so far."""
+        return tuple(Said(speaker, text) for speaker, text in self._transcript.history())
+
+    # -- asked for, and waited for -------------------------------------------------------------------------
+
+    def ask(self, owed: Owed, *, last: bool = False) -> None:
+        """Ask the agent to speak, and give it time to; ``last``: a nudge with which the call ends."""
+        self._debt.asked(owed)
+        match owed:
+            case Owed.GREETING:
+                self._seat.greet()
+            case Owed.ANSWER:
+                self._seat.caller_paused()
+            case Owed.NUDGE:
+                self._seat.nudge(last=last)
+        self.await_reply(self._seat.patience_seconds if owed is Owed.ANSWER else 0.0)
+
+    def await_reply(self, patience_seconds: float = 0.0) -> None:
+        """AgentFailed happens unless something is heard in time."""
+        if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
+            return
+        seconds = self._settings.reply_seconds + patience_seconds
+        self._timers.start(seconds, AgentFailed(f"{self._seat.provider} gave no reply within {seconds} s"))
+
+    def sounded(self, reply: ReplyId) -> None:
+        """Something of ``reply`` was heard, or all there was."""
+        if reply != self._own_words:
+            self._timers.cancel(AgentFailed, PatienceElapsed)
+
+    def understood(self, words: str) -> None:
+        """What the caller said last."""
+        self._debt.understood(words)
+
+    def paid(self) -> None:
+        """A reply was made to its end."""
+        self._debt.paid()
+
+    # -- tools ---------------------------------------------------------------------------------------------
+
+    def use_tool(self, asked: ToolAsked) -> None:
+        if asked.goes_on:
+            self._debt.goes_on()
+            self._timers.start(self._settings.tool_patience_seconds, PatienceElapsed())
+        self._tools.use(asked)
+
+    def take_result(self, answer: ToolAnswered, now: float, *, talking: bool) -> None:
+        """Tell whoever asked; ``talking``: there is still something to be said in this call."""
+        asked = self._tools.answered(answer)
+        self._transcript.tool_answered(asked.name, asked.arguments, answer.result, answer.ms, now)
+        self._seat.answer_tool(answer.id, answer.result)
+        if asked.goes_on and talking and self._floor() in (Floor.NOBODY, Floor.AGENT_PENDING):
+            self.await_reply()
+
+    # -- taken over ----------------------------------------------------------------------------------------
+
+    def let_go(self, event: AgentFailed | AgentLost) -> None:
+        """The agent is lost: what it made is still played."""
+        self._timers.cancel(AgentFailed)
+        self._line.send_away()
+        self._line.finish_all()
+        if self._seat.vacate(event.reason):
+            self._log.error("provider lost", provider=self._seat.provider, reason=event.reason)
+
+    async def replace(self) -> None:
+        """Seat the next agent. What a tool does is done only once: whoever comes is told what came of it."""
+        self._timers.start(self._settings.patience_seconds, PatienceElapsed())
+        await self._tools.settled()
+        history = self.history
+        words = Said("caller", self._debt.words)
+        if self._debt.owed is Owed.ANSWER and words in history:  # it is given them to answer
+            last = len(history) - 1 - history[::-1].index(words)
+            history = history[:last] + history[last + 1 :]
+        await self._seat.fill(history)
+
+    def came_in(self) -> None:
+        """An agent sits down: one that takes over goes on where the other was lost."""
+        if not self._seat.taken_over:
+            return
+        if self._floor() in (Floor.CALLER, Floor.CONTESTED):
+            self._seat.caller_spoke()
+            self._line.replay()
+        elif self._debt.owed is Owed.ANSWER and self._debt.words:
+            self._seat.respond(self._debt.words)
+            self.await_reply()
+        elif self._debt.owed is Owed.ANSWER:
+            self._seat.caller_spoke()
+            self._line.replay()
+            self.ask(Owed.ANSWER)
+        elif self._debt:
+            self.ask(self._debt.owed)
+
+    def expires(self) -> None:
+        """The provider will end the session."""
+        self._expiring = True
+
+    def renew_if_quiet(self) -> None:
+        """Open a session that will end anew while nobody would notice."""
+        if self._expiring and self._floor() is Floor.NOBODY and not self._tools.busy and not self._debt:
+            self._expiring = False
+            self._spawn(self._seat.renew(self.history))
+
+    # -- the engine's own words ----------------------------------------------------------------------------
+
+    def ask_for_patience(self) -> None:
+        """Say once that it takes a moment, if there is nothing else to hear."""
+        if not (self._debt or self._tools.busy) or self._line.held:
+            return
+        if self._floor() in (Floor.AGENT_PENDING, Floor.NOBODY) and self._line.idle:
+            self.say(Prompt.WAIT)
+        else:
+            self._timers.start(self._settings.patience_seconds, PatienceElapsed())
+
+    def say(self, prompt: Prompt) -> None:
+        """Say a recorded sentence."""
+        self._own_words = self._seat.own_reply()
+        self._line.play_prompt(self._own_words, self._prompts[prompt])
