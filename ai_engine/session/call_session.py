@@ -87,7 +87,6 @@ class CallSession:
             self.happened,
         )
         self._facts = {
-            "call_id": briefing.call_id,
             "agent": briefing.agent_name,
             "provider": self._seat.provider,
             "caller": briefing.caller_number,

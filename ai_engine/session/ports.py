@@ -358,7 +358,7 @@ class ToolContext(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """``call_id``, ``agent``, ``caller`` (number), ``dialled``, and what pre-call tools found out."""
+        """``agent``, ``caller`` (number), ``dialled``, ``channel``, and what pre-call tools found out."""
         ...
 
     @property
