@@ -346,6 +346,9 @@ class TransferAsked(CallEvent):
     """A human is wanted: by a tool, by the caller's key, or because patience ran out."""
 
     reason: str
+    context: str = ""
+    """Where in the dialplan, with ``extension``; empty: where the configuration has its human."""
+    extension: str = ""
 
 
 @dataclass(frozen=True, slots=True)

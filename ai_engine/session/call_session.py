@@ -207,7 +207,7 @@ class CallSession:
                     await asyncio.sleep(_LAST_FRAMES_SECONDS)
                     await self._control.hang_up()
                 case Farewell.TO_HUMAN:
-                    await self._control.transfer(self._settings.human_context, self._settings.human_extension)
+                    await self._control.transfer(*self._conversation.destination)
         except CallGone:
             pass
         except AsteriskError as error:

@@ -100,6 +100,8 @@ class Conversation:
         self.ended: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
         self.farewell: Farewell | None = None
         """None when the caller has left us already; meaningful once ``ended``."""
+        self.destination = (settings.human_context, settings.human_extension)
+        """Context and extension of the human the caller is to get."""
         self._seat = seat
         self._line = line
         self._attachment = attachment
@@ -223,6 +225,8 @@ class Conversation:
                 self._desk.ask_for_patience()
             case DigitReceived(digit):
                 self._take_digit(digit)
+            case TransferAsked(_, context, extension) if extension:
+                self.destination = (context, extension)
             case DigitsAsked(digits):
                 self._spawn(self._press(digits))
             case AgentFailed() | AgentLost():
