@@ -31,7 +31,10 @@ def logged(event: CallEvent) -> dict[str, object]:
         (CallerSaid("hello"), {"event": "caller said", "text": "hello"}),
         (ReplyText(ReplyId(1), "Hi."), {"event": "agent says", "reply": 1, "text": "Hi."}),
         (ReplyCut(ReplyId(1), 1234.56), {"event": "agent interrupted", "reply": 1, "heard_ms": 1234.6}),
-        (TransferAsked("wish"), {"event": "transfer asked", "reason": "wish"}),
+        (
+            TransferAsked("wish"),
+            {"event": "transfer asked", "reason": "wish", "context": "", "extension": ""},
+        ),
         (
             ToolAsked("1", "hangup", {}),
             {"event": "tool asked", "id": "1", "name": "hangup", "arguments": {}, "goes_on": True},
