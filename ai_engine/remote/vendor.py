@@ -1,9 +1,13 @@
 """What a vendor's server says is wrong, in one line."""
 
 import json
+import re
 from typing import Any
 
 _MOST = 200
+
+_KEYS = re.compile(r"\S*\*{3,}\S*|\b(?:sk|dg|key)[-_][\w-]{8,}")
+"""Keys, whole or with their middle starred out: vendors repeat them in what they complain about."""
 
 
 def complaint(body: bytes | bytearray | str | None) -> str:
@@ -14,7 +18,7 @@ def complaint(body: bytes | bytearray | str | None) -> str:
         said = json.loads(body)
     except (ValueError, RecursionError):
         said = body.decode(errors="replace") if isinstance(body, bytes | bytearray) else body
-    text = " ".join(str(_sentence(said)).split())[:_MOST]
+    text = _KEYS.sub("(key)", " ".join(str(_sentence(said)).split()))[:_MOST]
     return f": {text}" if text else ""
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallEvent, ReplyId
 from ai_engine.call.transcript import Speaker
+from ai_engine.remote.http import SharedHttp
 
 
 class Line(Protocol):
@@ -264,6 +265,7 @@ class Fitting:
     """Sound from before the onset of speech that is sent along, so that the first syllable is kept."""
     heartbeat_seconds: float = 10.0
     """How often a connection is tried with a ping."""
+    http: SharedHttp = field(default_factory=SharedHttp, repr=False, compare=False)
 
 
 class Agent(Protocol):
