@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose)
 
-.PHONY: help setup demo run bench test check format diagrams schema build up down logs ps restart test-containers sizes clean
+.PHONY: help setup demo run bench test check format diagrams schema build up down logs ps restart test-containers test-models sizes clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,11 @@ bench: setup ## Load the engine to its knee, alone and through Asterisk, and say
 
 test: check ## Check, then run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
 	@scripts/asterisk install
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -m "not models" $(ARGS)
+
+test-models: setup ## Test the backends that are built from source (llama-cpp-python: minutes, the first time)
+	@scripts/setup models
+	@.venv-models/bin/python -m pytest tests/models --noconftest -o markers="models: x" -p no:cacheprovider $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, diagrams and schema fresh; seconds, no Asterisk
 	@.venv/bin/ruff format --check .
@@ -68,6 +72,6 @@ test-containers: setup ## Build the images for real, bring them up, call through
 sizes: setup ## The longest modules and functions, for reading, not for counting
 	@$(PY) -m scripts.sizes
 
-clean: ## Stop the trial Asterisk and remove what was made (.venv, .cache)
+clean: ## Stop the trial Asterisk and remove what was made (.venv*, .cache)
 	@scripts/asterisk stop || true
-	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-models .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

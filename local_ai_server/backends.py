@@ -9,12 +9,19 @@ from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 from local_ai_server import models as model_files
 from local_ai_server.errors import SettingsError
 from local_ai_server.llm.base import LanguageModel
+from local_ai_server.llm.endpoint import Endpoint
 from local_ai_server.llm.intents import Intents
+from local_ai_server.llm.llama import Llama
 from local_ai_server.stt.base import SpeechToText
 from local_ai_server.stt.pocketsphinx import DictationSphinx, GrammarSphinx
+from local_ai_server.stt.sherpa import Sherpa
+from local_ai_server.stt.vosk import Vosk
+from local_ai_server.stt.whisper import Whisper
 from local_ai_server.tts.base import TextToSpeech
 from local_ai_server.tts.espeak import Espeak
 from local_ai_server.tts.flite import Flite
+from local_ai_server.tts.kokoro import Kokoro
+from local_ai_server.tts.piper import Piper
 
 T = TypeVar("T")
 
@@ -36,10 +43,32 @@ def _embedded(make: Callable[[], T]) -> Factory[T]:
 STT: Mapping[str, SttFactory] = {
     "pocketsphinx": _embedded(GrammarSphinx),
     "pocketsphinx-lm": _embedded(DictationSphinx),
+    "vosk": Vosk,
+    "whisper": Whisper,
+    "sherpa": Sherpa,
 }
-LLM: Mapping[str, LlmFactory] = {"intents": _embedded(Intents)}
-TTS: Mapping[str, TtsFactory] = {"flite": _embedded(Flite), "espeak": _embedded(Espeak)}
+TTS: Mapping[str, TtsFactory] = {
+    "flite": _embedded(Flite),
+    "espeak": _embedded(Espeak),
+    "piper": Piper,
+    "kokoro": Kokoro,
+}
 
+
+def language_models(endpoint: Endpoint) -> Mapping[str, LlmFactory]:
+    """The dialogs there are; ``openai`` asks at ``endpoint``."""
+
+    def chat() -> LanguageModel:
+        from local_ai_server.llm.chat import Chat  # noqa: PLC0415 - workers have no use for an HTTP client
+
+        return Chat(endpoint)
+
+    return {"intents": _embedded(Intents), "openai": _embedded(chat), "llama": Llama}
+
+
+LLM = language_models(Endpoint())
+
+DEVICES = ("auto", "cpu", "cuda")
 KINDS: Mapping[str, Mapping[str, Factory[object]]] = {"stt": STT, "llm": LLM, "tts": TTS}
 
 
@@ -47,8 +76,11 @@ KINDS: Mapping[str, Mapping[str, Factory[object]]] = {"stt": STT, "llm": LLM, "t
 class Describable(Protocol):
     """A backend that knows more about itself than its name."""
 
-    device: str
-    """``cpu`` or ``cuda``."""
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``; ``remote`` where it is not ours."""
+        ...
+
     languages: tuple[str, ...]
     """Primary BCP 47 subtags its model knows (``en``); empty: the model does not say."""
 
@@ -78,6 +110,8 @@ def check(kind: str, text: str, models: Path) -> None:
     known = KINDS[kind]
     if backend not in known:
         raise SettingsError(f"there is no backend {text!r}; known are {', '.join(known)}")
+    if backend == "openai" and name:
+        raise SettingsError("openai is told its model by --llm-model")
     model_files.check(models, kind, backend, name)
 
 

@@ -2,24 +2,35 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from local_ai_server import backends
 from local_ai_server.errors import SettingsError
+from local_ai_server.llm.endpoint import Endpoint
+from local_ai_server.models import MODELS, NEEDS
 
 _EXAMPLES = """\
 Every flag may be given as an environment variable instead: LOCAL_AI_HOST, LOCAL_AI_PORT, LOCAL_AI_WORKERS,
-LOCAL_AI_MAX_SESSIONS, LOCAL_AI_STT, LOCAL_AI_LLM, LOCAL_AI_TTS. A flag wins over its variable.
+LOCAL_AI_MAX_SESSIONS, LOCAL_AI_STT, LOCAL_AI_LLM, LOCAL_AI_TTS, LOCAL_AI_MODELS, LOCAL_AI_DEVICE, LOCAL_AI_LLM_URL,
+LOCAL_AI_LLM_MODEL. A flag wins over its variable. LOCAL_AI_LLM_KEY has no flag, since others see a command line.
+
+A backend that has its model built in is named alone (pocketsphinx); one that loads a model of yours is named with it
+(whisper:base.en, the folder models/stt/base.en), or alone where there is only one. scripts/fetch_models brings models.
 
   python -m local_ai_server                        listen on 127.0.0.1:8765
   python -m local_ai_server --port 9000 --workers 4
   LOCAL_AI_STT=pocketsphinx-lm python -m local_ai_server
+  python -m local_ai_server --stt whisper:base.en --models /srv/models --device cuda
+  python -m local_ai_server --llm openai --llm-url http://127.0.0.1:11434/v1 --llm-model llama3.2
   curl http://127.0.0.1:8765/health                how it is doing
 
 Ctrl-C or SIGTERM ends it. The wire is described in docs/local_ai_protocol.md.
 """
+_BACKENDS = {"stt": "speech to text", "llm": "dialog", "tts": "voice where none is named"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,12 @@ class Settings:
     stt: str = "pocketsphinx"
     llm: str = "intents"
     tts: str = "flite"
+    models: Path = MODELS
+    """``<models>/<kind>/<name>/`` is a model's folder; relative to where the server is started."""
+    device: str = "auto"
+    """``auto``, ``cpu`` or ``cuda``: where the models that can use either are to run."""
+    endpoint: Endpoint = Endpoint()
+    """Where the dialog ``openai`` asks."""
     start_seconds: float = 5.0
     """A client must send ``start`` within this time."""
     send_seconds: float = 5.0
@@ -57,14 +74,26 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] | Non
             return check(given[name], f"--{name.replace('_', '-')}")
         return check(environment[variable], variable) if environment.get(variable) else default
 
+    models = value("models", MODELS, lambda text, _: Path(text))
+    llm = value("llm", "intents", _backend("llm", models))
+    endpoint = Endpoint(
+        value("llm_url", "", _url),
+        value("llm_model", "", lambda text, _: text),
+        environment.get("LOCAL_AI_LLM_KEY", "").strip(),
+    )
+    if llm == "openai" and not (endpoint.url and endpoint.model):
+        raise SettingsError("--llm openai needs --llm-url (such as http://127.0.0.1:11434/v1) and --llm-model")
     return Settings(
         host=value("host", Settings.host, lambda text, _: text),
         port=value("port", 8765, _number(0, 65535)),
         workers=value("workers", default_workers(), _number(1, 256)),
         max_sessions=value("max_sessions", 64, _number(1, 100_000)),
-        stt=value("stt", "pocketsphinx", _one_of(backends.STT)),
-        llm=value("llm", "intents", _one_of(backends.LLM)),
-        tts=value("tts", "flite", _one_of(backends.TTS)),
+        stt=value("stt", "pocketsphinx", _backend("stt", models)),
+        llm=llm,
+        tts=value("tts", "flite", _backend("tts", models)),
+        models=models,
+        device=value("device", "auto", _one_of(backends.DEVICES)),
+        endpoint=endpoint,
     )
 
 
@@ -77,10 +106,27 @@ def _number(least: int, most: int) -> Callable[[str, str], int]:
     return check
 
 
-def _one_of(known: Mapping[str, object]) -> Callable[[str, str], str]:
+def _url(text: str, where: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s@?#]+[^\s@?#]*", text):
+        raise SettingsError(f"{where} must be a URL such as http://127.0.0.1:11434/v1, without a password")
+    return text.rstrip("/")
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str, str], str]:
     def check(text: str, where: str) -> str:
         if text not in known:
-            raise SettingsError(f"{where}: there is no backend {text!r}; known are {', '.join(known)}")
+            raise SettingsError(f"{where} must be one of {', '.join(known)}, not {text!r}")
+        return text
+
+    return check
+
+
+def _backend(kind: str, models: Path) -> Callable[[str, str], str]:
+    def check(text: str, where: str) -> str:
+        try:
+            backends.check(kind, text, models)
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from None
         return text
 
     return check
@@ -97,7 +143,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", metavar="PORT", help="TCP port to listen on, 0 for any (8765)")
     parser.add_argument("--workers", metavar="N", help="processes for model work (one per core, at least 2)")
     parser.add_argument("--max-sessions", metavar="N", help="calls at once; more are told `busy` (64)")
-    parser.add_argument("--stt", metavar="NAME", help=f"speech to text: {', '.join(backends.STT)} (pocketsphinx)")
-    parser.add_argument("--llm", metavar="NAME", help=f"dialog: {', '.join(backends.LLM)} (intents)")
-    parser.add_argument("--tts", metavar="NAME", help=f"voice where none is named: {', '.join(backends.TTS)} (flite)")
+    for kind, default in (("stt", Settings.stt), ("llm", Settings.llm), ("tts", Settings.tts)):
+        parser.add_argument(f"--{kind}", metavar="NAME", help=f"{_BACKENDS[kind]}: {_choices(kind)} ({default})")
+    parser.add_argument("--llm-url", metavar="URL", help="for --llm openai: the root of a server, up to its /v1")
+    parser.add_argument("--llm-model", metavar="NAME", help="for --llm openai: the model it is to run")
+    parser.add_argument("--models", metavar="DIR", help=f"where models lie, as DIR/stt/NAME/ ({MODELS})")
+    parser.add_argument("--device", metavar="DEVICE", help=f"for models: {', '.join(backends.DEVICES)} (auto)")
     return parser
+
+
+def _choices(kind: str) -> str:
+    return ", ".join(f"{each}:NAME" if (kind, each) in NEEDS else each for each in backends.KINDS[kind])

@@ -6,7 +6,7 @@ whatever is missing is a SettingsError with the command that brings it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,26 +30,45 @@ class Needs:
     files: tuple[str, ...]
     """Globs below the model's folder, each with a match; ``a|b`` wants a match of either."""
 
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Where a file matches the glob, matches of these are needed as well."""
+
     def missing(self, folder: Path) -> str | None:
-        """The first of ``files`` that ``folder`` has no match for."""
-        return next((each for each in self.files if not _matches(folder, each)), None)
+        """The first of the globs that ``folder`` has no match for."""
+        wanted = (
+            *self.files,
+            *(each for sign, those in self.companions.items() if _matches(folder, sign) for each in those),
+        )
+        return next((each for each in wanted if not _matches(folder, each)), None)
 
 
 NEEDS: Mapping[tuple[str, str], Needs] = {
+    # what libvosk looks for (seen with strace); older models are flat folders
     ("stt", "vosk"): Needs(
         "vosk",
         "vosk",
-        (
-            "am/final.mdl|final.mdl",
-            "conf/mfcc.conf|mfcc.conf",
-            "graph/HCLG.fst|graph/HCLr.fst|HCLG.fst|HCLr.fst",
-        ),
+        ("am/final.mdl|final.mdl",),
+        {
+            "am/final.mdl": ("conf/model.conf", "conf/mfcc.conf|conf/fbank.conf", "graph/HCLG.fst|graph/HCLr.fst"),
+            "graph/HCLr.fst": ("graph/Gr.fst",),
+            "final.mdl": ("mfcc.conf", "HCLG.fst|HCLr.fst"),
+        },
     ),
     # without tokenizer.json faster-whisper would ask the network for one
     ("stt", "whisper"): Needs(
         "faster_whisper", "whisper", ("model.bin", "config.json", "tokenizer.json", "vocabulary.json|vocabulary.txt")
     ),
-    ("stt", "sherpa"): Needs("sherpa_onnx", "sherpa", ("tokens.txt|*-tokens.txt", "*.onnx")),
+    ("stt", "sherpa"): Needs(
+        "sherpa_onnx",
+        "sherpa",
+        ("tokens.txt|*-tokens.txt", "*.onnx"),
+        {
+            "*encoder*.onnx": ("*decoder*.onnx",),
+            "*decoder*.onnx": ("*encoder*.onnx",),
+            "*joiner*.onnx": ("*encoder*.onnx", "*decoder*.onnx"),
+            "preprocess*.onnx": ("encode*.onnx", "uncached_decode*.onnx", "cached_decode*.onnx"),
+        },
+    ),
     ("llm", "llama"): Needs("llama_cpp", "llama", ("*.gguf",)),
     ("tts", "piper"): Needs("piper", "piper", ("*.onnx", "*.onnx.json")),
     ("tts", "kokoro"): Needs("kokoro_onnx", "kokoro", ("*.onnx", "voices*.bin")),
@@ -66,7 +85,7 @@ def check(models: Path, kind: str, backend: str, name: str | None) -> None:
         return
     if find_spec(needs.package) is None:
         raise SettingsError(
-            f"{backend} needs the Python package {needs.package}; install it with `pip install 'offhook[{needs.extra}]'`"
+            f"{backend} needs the Python package {needs.package}; `pip install 'offhook[{needs.extra}]'` installs it"
         )
     model_folder(models, kind, backend, name)
 
@@ -113,8 +132,8 @@ def unusable(folder: Path, kind: str, backend: str, error: Exception) -> Setting
     """The sentence for a model that is complete by its files' names and that its library refuses all the same."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return SettingsError(
-        f"{backend} cannot load the model in {folder} ({reason.rstrip('.')});"
-        f" `scripts/fetch_models {kind} {backend}:{folder.name}` fetches it anew"
+        f"{backend} cannot load the model in {folder} ({reason.rstrip('.')}); where its files are damaged,"
+        f" remove the folder and `scripts/fetch_models {kind} {backend}:{folder.name}` fetches it anew"
     )
 
 

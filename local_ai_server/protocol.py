@@ -219,6 +219,8 @@ class ReplyEnd:
 @dataclass(frozen=True, slots=True)
 class Status:
     backends: Backends
+    models: Mapping[str, Mapping[str, Any]]
+    """By kind: name, folder, device, languages, load_seconds."""
     sessions: int
     workers: int
     queue: int

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from local_ai_server import protocol
+from local_ai_server.backends import Card
 from local_ai_server.config import Settings
 from local_ai_server.connection import Connection
 from local_ai_server.errors import JobFailed, LocalAIError, ProtocolError, SlowClient
@@ -37,10 +38,11 @@ _BROKEN_FRAMES = (1002, 1007, 1009)
 class LocalAIServer:
     """Serves sessions from one pool of workers."""
 
-    def __init__(self, settings: Settings, pool: WorkerPool, model: LanguageModel) -> None:
+    def __init__(self, settings: Settings, pool: WorkerPool, model: LanguageModel, card: Card | None = None) -> None:
         self._settings = settings
         self._pool = pool
         self._model = model
+        self._card = card
         self._backends = protocol.Backends(settings.stt, settings.llm, settings.tts)
         self._sessions = 0
         self._is_closing = False
@@ -76,6 +78,7 @@ class LocalAIServer:
             "status": "ok" if is_ready else "unavailable",
             "protocol": protocol.VERSION,
             "backends": asdict(self._backends),
+            "models": self._models(),
             "sessions": self._sessions,
             "max_sessions": self._settings.max_sessions,
             "workers": self._pool.alive,
@@ -164,7 +167,11 @@ class LocalAIServer:
                 session.receive(message)
 
     def _status(self) -> protocol.Status:
-        return protocol.Status(self._backends, self._sessions, self._pool.alive, self._pool.queue)
+        return protocol.Status(self._backends, self._models(), self._sessions, self._pool.alive, self._pool.queue)
+
+    def _models(self) -> dict[str, dict[str, object]]:
+        cards = {**self._pool.cards, **({"llm": self._card} if self._card else {})}
+        return {kind: asdict(card) for kind, card in cards.items()}
 
     def _count(self, what: str, client: Connection, reason: str) -> None:
         self.counts[what] += 1

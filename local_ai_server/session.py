@@ -24,6 +24,8 @@ _PARTIAL_MS = 400
 """A partial transcript is tried after this much more sound, and after a quarter more of a long turn."""
 _MAX_WAITING = 16
 """Turns and replies a client may have waiting."""
+_BROKEN_OFF = "\u2026 "
+"""Ends the clause in which an answer was lost."""
 
 
 @dataclass(eq=False, slots=True)
@@ -333,13 +335,21 @@ class Session:
                 yield token
             return
         is_understood = bool(question)
+        said = ""
         if is_understood:
-            async with aclosing(self._model.answer(self._agent, heard_so_far)) as pieces:
-                async for piece in pieces:
-                    if piece is Verdict.NOT_UNDERSTOOD:
-                        is_understood = False
-                    else:
-                        yield piece
+            try:
+                async with aclosing(self._model.answer(self._agent, heard_so_far)) as pieces:
+                    async for piece in pieces:
+                        if piece is Verdict.NOT_UNDERSTOOD:
+                            is_understood = False
+                        else:
+                            said += piece if isinstance(piece, str) else ""
+                            yield piece
+            except JobFailed as error:
+                is_understood = False
+                await self._report(f"an answer was lost: {error}")
+                if said:
+                    yield " " if said.rstrip().endswith((".", "?", "!")) else _BROKEN_OFF
         self._misunderstood = 0 if is_understood else self._misunderstood + 1
         if not is_understood:
             for token in tokens_of(self._agent.fallback):

@@ -27,12 +27,19 @@ Piece: TypeAlias = str | Act | Verdict
 class LanguageModel(Protocol):
     """Answers what a caller said."""
 
+    async def start(self) -> None:
+        """Load what all agents need, once. Raises SettingsError, JobFailed."""
+        ...
+
     async def prepare(self, agent: Agent) -> None:
         """Build whatever ``agent`` needs. Raises AgentError."""
         ...
 
     def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
-        """The reply to the record's last entry, piece by piece; the iterator may be closed at any time."""
+        """The reply to the record's last entry, piece by piece; the iterator may be closed at any time.
+
+        A call asks for one answer at a time. Raises JobFailed; the session says the agent's fallback then.
+        """
         ...
 
     def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:

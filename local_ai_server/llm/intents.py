@@ -88,6 +88,9 @@ _understanding_of = lru_cache(maxsize=64)(Understanding)
 class Intents:
     """Answers from the agent's definition, a word at a time."""
 
+    async def start(self) -> None:
+        """It knows nothing but agents."""
+
     async def prepare(self, agent: Agent) -> None:
         _understanding_of(agent)
 

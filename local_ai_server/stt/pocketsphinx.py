@@ -12,7 +12,7 @@ from local_ai_server.agent import Agent
 from local_ai_server.errors import AgentError
 from local_ai_server.stt.base import Transcript
 from local_ai_server.stt.grammar import DECOYS, brief_grammar_of, grammar_of, vocabulary_of
-from local_ai_server.stt.sound import dither, trim, voiced_ms
+from local_ai_server.stt.sound import dither, is_wordless, trim
 
 _RATE = 16000
 _FRAME_SAMPLES = 160
@@ -28,8 +28,6 @@ Measured over synthetic phone-band speech, tests/local_ai_server/test_pocketsphi
 _ASIDE_BORDER_SCORE = -0.0052
 """The same for an aside: one word alone scores worse than a sentence."""
 _LEAST_CONFIDENCE = 0.5
-_LEAST_VOICED_MS = 60
-"""The shortest word (a clipped "stop") has a vowel of 80 ms; most coughs and all breath have none."""
 _TELEPHONE_SPELLINGS = {
     "yes(2)": "Y EH",
     "excuse(3)": "IH K Y UW Z",
@@ -108,7 +106,7 @@ class GrammarSphinx(_Sphinx):
     def transcribe(self, agent: Agent, pcm: bytes, *, brief: bool = False) -> Transcript:
         if not (brief_grammar_of(agent) if brief else agent.intents) or len(pcm) > _MOST_SECONDS * _RATE * 2:
             return Transcript("", 0.0)
-        if brief and voiced_ms(pcm, _RATE) < _LEAST_VOICED_MS:
+        if brief and is_wordless(pcm, _RATE):
             return Transcript("", 0.0)
         self.prepare(agent)
         number = self._searches[brief_grammar_of(agent)]
@@ -128,7 +126,7 @@ class DictationSphinx(_Sphinx):
         """The language model serves every agent."""
 
     def transcribe(self, agent: Agent, pcm: bytes, *, brief: bool = False) -> Transcript:
-        if brief and voiced_ms(pcm, _RATE) < _LEAST_VOICED_MS:
+        if brief and is_wordless(pcm, _RATE):
             return Transcript("", 0.0)
         text, _, posterior, _ = self._decode(pcm)
         return Transcript(text, round(min(1.0, posterior), 3))

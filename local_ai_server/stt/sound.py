@@ -21,6 +21,10 @@ _LEAST_LIKENESS = 0.6
 """Autocorrelation a pitch period away, of 1, from which a window counts as voiced; a hiss stays below 0.4."""
 _LEAST_SHARE = 0.1
 """Of the loudest window's RMS; what is softer is not looked at."""
+_LEAST_VOICED_MS = 60
+"""The shortest word (a clipped "stop") has a vowel of 80 ms; most coughs and all breath have none."""
+_PIECE_SECONDS = 2
+"""Of a long sound; each second of it takes some 10 ms and 2 MB to look at."""
 
 
 def trim(samples: Samples, rate: int, margin_ms: int) -> Samples:
@@ -87,6 +91,13 @@ def voiced_ms(pcm: bytes, rate: int) -> int:
     shortest, longest = rate // _PITCH_HZ[1], rate // _PITCH_HZ[0]
     peaks = likeness[:, shortest:longest].max(axis=1) / np.maximum(likeness[:, 0], 1e-9)
     return int((peaks > _LEAST_LIKENESS).sum()) * _HOP_MS
+
+
+def is_wordless(pcm: bytes, rate: int) -> bool:
+    """Whether a sound has too little voice in it for the shortest word: silence, breath, most coughs."""
+    piece = rate * 2 * _PIECE_SECONDS
+    # speech is known by its first piece, and the rest need not be looked at
+    return all(voiced_ms(pcm[at : at + piece], rate) < _LEAST_VOICED_MS for at in range(0, len(pcm), piece))
 
 
 def _autocorrelation(windows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,8 +5,9 @@ from ctypes import CFUNCTYPE, POINTER, c_int, c_short, c_void_p
 
 from local_ai_server.errors import AgentError, JobFailed
 from local_ai_server.tts.base import Emit
+from local_ai_server.tts.text import harmless
 
-_LIBRARY = "libespeak-ng.so.1"
+LIBRARY = "libespeak-ng.so.1"
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
 _BUFFER_MS = 60
@@ -20,7 +21,7 @@ class Espeak:
     """espeak-ng keeps global state (voice and callback), so one process has one of these."""
 
     def __init__(self) -> None:
-        self._espeak = ctypes.CDLL(_LIBRARY)
+        self._espeak = ctypes.CDLL(LIBRARY)
         self._on_audio = _OnAudio(self._emit_chunk)
         self._rate = self._espeak.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, None, _DONT_EXIT)
         if self._rate <= 0:
@@ -42,7 +43,7 @@ class Espeak:
     def speak(self, voice: str, text: str, emit: Emit) -> None:
         self.prepare(voice)
         self._emit = emit
-        encoded = text.replace("\0", " ").encode("utf-8", "ignore") + b"\0"
+        encoded = harmless(text).encode() + b"\0"
         if self._espeak.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None) != 0:
             raise JobFailed("espeak-ng refused to speak")
 

@@ -82,6 +82,6 @@ async def test_a_port_in_use_is_explained() -> None:
 
 
 async def test_an_unknown_backend_is_refused() -> None:
-    status, said = await failing("--stt", "whisper")
+    status, said = await failing("--stt", "kaldi")
     assert status == 2
-    assert said == "local_ai_server: --stt: there is no backend 'whisper'; known are pocketsphinx, pocketsphinx-lm\n"
+    assert said.startswith("local_ai_server: --stt: there is no backend 'kaldi'; known are pocketsphinx, ")

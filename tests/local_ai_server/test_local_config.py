@@ -23,9 +23,9 @@ def test_a_flag_wins_over_the_environment() -> None:
         (["--port", "70000"], {}, "--port must be a whole number from 0 to 65535, not '70000'"),
         ([], {"LOCAL_AI_WORKERS": "many"}, "LOCAL_AI_WORKERS must be a whole number"),
         (["--max-sessions", "0"], {}, "--max-sessions must be"),
-        (["--stt", "vosk"], {}, "no backend 'vosk'; known are pocketsphinx, pocketsphinx-lm"),
+        (["--stt", "kaldi:en"], {}, "no backend 'kaldi:en'; known are pocketsphinx, pocketsphinx-lm, vosk, whisper"),
         ([], {"LOCAL_AI_LLM": "gpt"}, "LOCAL_AI_LLM: there is no backend 'gpt'; known are intents"),
-        ([], {"LOCAL_AI_TTS": "piper"}, "known are flite, espeak"),
+        ([], {"LOCAL_AI_TTS": "festival"}, "known are flite, espeak"),
     ],
 )
 def test_refusals(arguments: list[str], environment: dict[str, str], complaint: str) -> None:

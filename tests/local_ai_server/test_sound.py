@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from local_ai_server.stt.sound import Samples, dither, resample, trim, voiced_ms
+from local_ai_server.stt.sound import Samples, dither, is_wordless, resample, trim, voiced_ms
 
 RATE = 16000
 
@@ -94,3 +94,11 @@ def test_breath_and_clicks_have_none() -> None:
     click[4000:4080] = generator.normal(0, 9000, 80)
     for sound in (breath, click, np.zeros(RATE // 2), np.zeros(10)):
         assert voiced_ms(sound.astype("<i2").tobytes(), RATE) < 60
+
+
+def test_a_word_may_come_late_in_a_long_sound() -> None:
+    breath = np.random.default_rng(3).normal(0, 300, RATE * 5).astype("<i2")
+    word = np.sign(sine(120, RATE, 200)).astype("<i2") * 4000
+    assert is_wordless(breath.tobytes(), RATE)
+    assert not is_wordless(np.concatenate([breath, word, breath]).astype("<i2").tobytes(), RATE)
+    assert is_wordless(b"", RATE)

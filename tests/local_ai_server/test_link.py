@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from local_ai_server.worker import LENGTH, Link
+from local_ai_server.link import LENGTH, Link
 
 
 def test_cancels_that_came_too_late_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
