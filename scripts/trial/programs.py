@@ -91,8 +91,9 @@ class Programs:
         *,
         with_local: bool = True,
         awaited: str = "/ready",
+        config: Path = CHECKOUT / "config" / "ai-agent.yaml",
     ) -> None:
-        """``settings`` are environment variables above our own.
+        """``settings`` are environment variables above our own, and above ``config``.
 
         ``with_local`` False leaves ``local_ai_server`` away: somebody else serves ``local_port``. ``awaited`` is the
         page of the engine that tells when it has started: ``/live`` for one that finds no Asterisk.
@@ -101,6 +102,7 @@ class Programs:
         self._trial = trial
         self._with_local = with_local
         self._awaited = awaited
+        self._config = config
         self.audiosocket_port = free_port()
         self.health_port = free_port()
         self.local_port = free_port()
@@ -145,7 +147,7 @@ class Programs:
 
     async def start_engine(self) -> None:
         """Start ``ai_engine`` and wait until it is ready; raises TrialError with its last words."""
-        self.engine = self._start("ai_engine", "--config", str(CHECKOUT / "config" / "ai-agent.yaml"), "--env-file", "")
+        self.engine = self._start("ai_engine", "--config", str(self._config), "--env-file", "")
         await self._until_ready(self.engine, self.health_port, self._awaited)
         # What needs no ARI: the dialplan itself must know where we are.
         self._trial.cli(f"dialplan set global OFFHOOK_AUDIOSOCKET 127.0.0.1:{self.audiosocket_port}")

@@ -2,9 +2,7 @@
 
 import asyncio
 from base64 import b64decode
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +10,9 @@ from urllib.parse import quote
 import structlog
 
 from ai_engine.audio.format import SAMPLE_BYTES, AudioFormat
-from ai_engine.call.backchannel import asks_for_nothing
 from ai_engine.call.events import (
     AgentExpiring,
     CallerInterrupted,
-    CallerSaid,
     CallEvent,
     ReplyAudio,
     ReplyBegan,
@@ -31,6 +27,7 @@ from ai_engine.call.events import (
 from ai_engine.errors import ProviderError
 from ai_engine.providers.openai_realtime import wire
 from ai_engine.providers.openai_realtime.caller_sound import CallerSound
+from ai_engine.providers.openai_realtime.caller_words import CallerWords, Understood
 from ai_engine.providers.openai_realtime.responses import Response, Responses
 from ai_engine.providers.openai_realtime.settings import OpenAIRealtimeSettings
 from ai_engine.providers.openai_realtime.wire import CODECS, Message
@@ -59,13 +56,6 @@ _MOST_BAD_CALLS = 1
 """In a row; after that it has to speak."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Turn:
-    """Of the caller, and heard by the engine."""
-
-    brief: bool
-
-
 class OpenAIRealtimeAgent:
     """Implements ``Agent``.
 
@@ -87,19 +77,10 @@ class OpenAIRealtimeAgent:
         self._briefing: Briefing | None = None
         self._responses = Responses(self._send)
         self._sound = CallerSound(self._codec, fitting.preroll_ms, self._send, always=self._has_ears)
+        self._words = CallerWords()
         self._replies = count(1)
         self._listening = False
         """The caller speaks: no answer is asked for."""
-        self._commits: deque[_Turn] = deque()
-        """Turns that have no item yet."""
-        self._turns: dict[str, _Turn] = {}
-        """Turns whose words are awaited, by item."""
-        self._weighed: _Turn | None = None
-        """A short sound into our own words, which wait until its own are known."""
-        self._set_aside: list[CallEvent] = []
-        """Words of earlier turns: now they would be taken for those of the short sound."""
-        self._partial: dict[str, str] = {}
-        """What was understood so far, by item."""
         self._unanswered: set[str] = set()
         """Tools that are being used."""
         self._bad_calls = 0
@@ -152,7 +133,7 @@ class OpenAIRealtimeAgent:
         if self._has_ears:
             return
         self._listening = True
-        self._weighed = None
+        self._words.spoke()
         self._responses.withdraw()
         self._hold_or_ask()
         self._sound.begin()
@@ -162,12 +143,10 @@ class OpenAIRealtimeAgent:
             return
         self._listening = False
         self._sound.end()
-        turn = _Turn(brief)
-        self._commits.append(turn)
+        self._words.paused(brief=brief)
         if brief:
             # Mostly nothing follows but the transcript, while an earlier reply may still be on its way.
             self._await_stages(Stage.TRANSCRIPT)
-            self._weighed = turn
         else:
             self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
             self._responses.want()
@@ -181,7 +160,8 @@ class OpenAIRealtimeAgent:
         self._hold_or_ask()
 
     def digit(self, digit: str) -> None:
-        self._responses.withdraw()  # keys come in rows: one answer to all of them
+        if (response := self._responses.active) is not None and not response.asked:
+            self._responses.withdraw()  # keys come in rows: one answer to all of them, but after the greeting
         self._send(wire.system_text(f"[the caller pressed {digit}]"))
         self._responses.want()
 
@@ -195,12 +175,12 @@ class OpenAIRealtimeAgent:
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
         self._responses.interrupt(reply, heard_ms)
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+    def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         if id not in self._unanswered:
             return
         self._unanswered.discard(id)
         self._send(wire.tool_output(id, result))
-        if not self._unanswered:
+        if not self._unanswered and not last:
             self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
             self._responses.want()
 
@@ -210,7 +190,7 @@ class OpenAIRealtimeAgent:
         self._responses.want({"instructions": f"{prompt}\n\n{what}".strip(), "tool_choice": "none"})
 
     def _hold_or_ask(self) -> None:
-        self._responses.hold(self._listening or self._weighed is not None)
+        self._responses.hold(self._listening or self._words.weighing)
 
     # -- what the provider tells us -------------------------------------------------------------------------
 
@@ -243,18 +223,22 @@ class OpenAIRealtimeAgent:
             case "response.output_item.added" if said["item"]["type"] == "message":
                 yield from self._announce(said["response_id"], said["item"]["id"])
             case "response.output_audio_transcript.delta":
-                yield from self._words(said["response_id"], said["delta"])
+                yield from self._text(said["response_id"], said["delta"])
+            case "response.output_audio_transcript.done":
+                yield from self._text(said["response_id"], " ")
             case "response.output_audio.delta":
                 yield from self._pcm(said["response_id"], said["item_id"], said["delta"])
             case "response.done":
                 yield from self._done(said["response"])
             case "input_audio_buffer.committed":
-                yield from self._committed(said["item_id"])
+                self._words.committed(said["item_id"])
+                if self._settings.transcription is None:
+                    yield from self._understood(said["item_id"], "")
             case "conversation.item.input_audio_transcription.delta":
-                yield self._understood_more(said["item_id"], said.get("delta") or "")
+                yield self._words.more(said["item_id"], said.get("delta") or "")
             case "conversation.item.input_audio_transcription.completed":
                 yield from self._usage("transcription_", said.get("usage"))
-                yield from self._understood(said["item_id"], said["transcript"].strip())
+                yield from self._understood(said["item_id"], said["transcript"])
             case "conversation.item.input_audio_transcription.failed":
                 self._log.warning("OpenAI could not transcribe a turn", reason=self._complaint(said))
                 yield from self._understood(said["item_id"], "")
@@ -280,29 +264,27 @@ class OpenAIRealtimeAgent:
             response.reply = ReplyId(next(self._replies))
             yield ReplyBegan(response.reply)
 
-    def _words(self, id: str, words: str) -> Iterator[CallEvent]:
+    def _text(self, id: str, words: str) -> Iterator[CallEvent]:
         response = self._responses.open(id)
         if response is not None:
             response.captions.said(words)
             yield from self._stage(Stage.FIRST_TOKEN)
 
     def _pcm(self, id: str, item: str, sound: str) -> Iterator[CallEvent]:
+        yield from self._announce(id, item)
         response = self._responses.open(id)
-        if response is None:
+        if response is None or response.reply is None:
             return
         pcm = self._codec.decode(b64decode(sound, validate=True))
         if len(pcm) % SAMPLE_BYTES:
             raise ValueError("half a sample")
-        if item not in response.sound_ms or response.reply is None:
-            raise ValueError(f"sound of {item!r}, which was not announced")
         ms = self.output_format.ms(len(pcm))
         response.sound_ms[item] += ms
-        reply = response.reply
-        yield from self._stage(Stage.FIRST_AUDIO)
         words = response.captions.before(ms)
+        yield from self._stage(Stage.FIRST_AUDIO)
         if words is not None:
-            yield ReplyText(reply, words)
-        yield ReplyAudio(reply, pcm)
+            yield ReplyText(response.reply, words)
+        yield ReplyAudio(response.reply, pcm)
 
     # -- a response is done ----------------------------------------------------------------------------------
 
@@ -313,7 +295,7 @@ class OpenAIRealtimeAgent:
             return
         yield from self._end(response)
         if said["status"] == "failed" and not response.refused:
-            self._failed(response, self._complaint(said.get("status_details") or {}))
+            self._failed(response, said["output"], self._complaint(said.get("status_details") or {}))
         elif said["status"] in ("completed", "incomplete") and not response.refused:
             self._failures = 0
             response.captions.over()
@@ -331,9 +313,12 @@ class OpenAIRealtimeAgent:
         yield ReplyEnded(response.reply)
 
     def _use_tools(self, response: Response, output: list[Message]) -> Iterator[CallEvent]:
-        asked = [call for item in output if item["type"] == "function_call" and (call := self._call(item))]
+        calls = [item for item in output if item["type"] == "function_call"]
+        asked = [call for item in calls if (call := self._call(item)) is not None]
         self._unanswered |= {call.id for call in asked}
-        if response.reply is None and (asked or not self._responses.due):
+        if len(asked) < len(calls) and not self._unanswered:
+            self._responses.want({"tool_choice": "none"} if self._bad_calls > _MOST_BAD_CALLS else None)
+        if response.reply is None and (asked or not self._responses.coming):
             # The session waits for a reply: let it know that there is none.
             response.reply = ReplyId(next(self._replies))
             response.ended = True
@@ -348,59 +333,33 @@ class OpenAIRealtimeAgent:
         except ValueError as error:
             self._bad_calls += 1
             self._send(wire.tool_output(item["call_id"], {"ok": False, "error": f"the arguments are no JSON: {error}"}))
-            self._responses.want({"tool_choice": "none"} if self._bad_calls > _MOST_BAD_CALLS else None)
             return None
         self._bad_calls = 0
         return ToolAsked(item["call_id"], item["name"], arguments)
 
-    def _failed(self, response: Response, reason: str) -> None:
+    def _failed(self, response: Response, output: list[Message], reason: str) -> None:
         """Once may be chance."""
         self._failures += 1
         if self._failures > 1:
             raise ProviderError(f"OpenAI failed to answer: {reason}")
         self._log.warning("OpenAI failed to answer, and is asked again", reason=reason)
-        self._responses.want(response.asked)
+        self._responses.give_up(response, output)
 
     # -- the caller -------------------------------------------------------------------------------------------
 
-    def _committed(self, item: str) -> Iterator[CallEvent]:
-        if self._commits:
-            self._turns[item] = self._commits.popleft()
-        if self._settings.transcription is None:
-            yield from self._understood(item, "")
-
-    def _understood_more(self, item: str, words: str) -> CallEvent:
-        self._partial[item] = self._partial.get(item, "") + words
-        return CallerSaid(self._partial[item].strip(), final=False)
-
     def _understood(self, item: str, text: str) -> Iterator[CallEvent]:
-        self._partial.pop(item, None)
-        turn = self._turns.pop(item, None)
-        said = CallerSaid(text)
-        if turn is not None and turn.brief:
-            yield from self._weigh(turn, item, said)
-        elif self._weighed is not None:
-            self._set_aside.append(said)
-        else:
+        understood = self._words.understood(item, text.strip())
+        if understood.is_nothing:
+            self._send(wire.delete(item))
+        yield from self._said(understood)
+
+    def _said(self, understood: Understood) -> Iterator[CallEvent]:
+        for said in understood.said:
             yield from self._stage(Stage.TRANSCRIPT)
             yield said
-
-    def _weigh(self, turn: _Turn, item: str, said: CallerSaid) -> Iterator[CallEvent]:
-        """What a short sound was is known."""
-        meant = not asks_for_nothing(said.text)
-        if not meant:
-            self._send(wire.delete(item))
-        if turn is self._weighed:
-            self._weighed = None
-        elif not meant:
-            return  # else it would be taken for the verdict on what the caller has stirred with since
-        yield from self._stage(Stage.TRANSCRIPT)
-        yield said  # before an answer is asked for: the reply it interrupts is cut now
-        if meant:
+        if understood.asks:  # now, since only now the reply it interrupts is cut
             self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
             self._responses.want()
-        yield from self._set_aside
-        self._set_aside.clear()
         self._hold_or_ask()
 
     def _interrupted(self) -> Iterator[CallEvent]:
@@ -431,14 +390,10 @@ class OpenAIRealtimeAgent:
             self._responses.came_too_early()
             return
         self._log.warning("OpenAI complains", code=code, message=self._complaint(said))
-        if code == _EMPTY_COMMIT and self._commits:
-            turn = self._commits.popleft()
-            if turn is self._weighed:
-                self._weighed = None
-                yield CallerSaid("")
-                self._hold_or_ask()
+        if code == _EMPTY_COMMIT:
+            yield from self._said(self._words.not_committed())
         elif (response := self._responses.not_begun(error.get("event_id") or "")) is not None:
-            self._failed(response, self._complaint(said))
+            self._failed(response, [], self._complaint(said))
 
     def _usage(self, prefix: str, usage: Message | None) -> Iterator[CallEvent]:
         if usage:

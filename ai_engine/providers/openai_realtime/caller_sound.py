@@ -28,8 +28,8 @@ class CallerSound:
 
     def hear(self, frame: bytes) -> None:
         """20 ms of PCM16."""
+        self._preroll.push(frame)
         if not self._flows:
-            self._preroll.push(frame)
             return
         self._parcel += frame
         if len(self._parcel) >= self._parcel_bytes:
@@ -50,6 +50,7 @@ class CallerSound:
             self._parcel += bytes(self._codec.format.byte_count(_LEAST_MS - self._buffered_ms))
             self._send_parcel()
         self._send(wire.COMMIT)
+        self._preroll.take()  # belongs to this turn
         self._flows = False
         self._buffered_ms = 0.0
 

@@ -2,7 +2,7 @@
 
 import re
 
-_SENTENCE = re.compile(r"""[.!?…]+["')\]]*\s+|[。！？]+""")
+_SENTENCE = re.compile(r"""[.!?…]+["')\]]*\s+|[^\W\d][.!?]+$|[。！？]+""")
 _FIRST_GUESS = 0.016
 """Characters a voice speaks in a millisecond: about 160 words in a minute."""
 
@@ -41,7 +41,7 @@ class Captions:
         self._sound_ms = 0.0
 
     def said(self, words: str) -> None:
-        """More words, in pieces of any size."""
+        """More words, in pieces of any size; one is whole when a blank follows, or the end of a sentence."""
         self._waiting += words
 
     def before(self, ms: float) -> str | None:
@@ -65,7 +65,7 @@ class Captions:
     def _take(self) -> str:
         """A sentence, or else the words that are whole."""
         sentence = _SENTENCE.search(self._waiting)
-        end = sentence.end() if sentence else max(self._waiting.rfind(" ") + 1, 0)
+        end = sentence.end() if sentence else self._waiting.rfind(" ") + 1
         words, self._waiting = self._waiting[:end], self._waiting[end:]
         self._announced += len(words)
         return words.strip()

@@ -49,12 +49,12 @@ class Responses:
         """Asked for, and not done."""
 
     @property
-    def due(self) -> bool:
-        """Whether another is to follow."""
-        return self._due is not None
+    def coming(self) -> bool:
+        """Whether one is being made, or to be asked for."""
+        return self._due is not None or self.active is not None
 
     def want(self, response: Message | None = None) -> None:
-        """Another response is due, however many wanted it; what is to be said in so many words gives way to an answer."""
+        """Another response is due, one for all who want it; a sentence of the moment gives way to an answer."""
         if self._due is None or not response:
             self._due = response or {}
         self.ask()
@@ -145,6 +145,13 @@ class Responses:
         for item in output:
             if item["type"] in kinds and item["id"] not in response.sound_ms:
                 self._send(wire.delete(item["id"]))
+
+    def give_up(self, response: Response, output: Iterable[Mapping[str, Any]]) -> None:
+        """It failed, and is made anew from its beginning: let the conversation have nothing of it."""
+        response.refused = response.unwanted = True
+        response.sound_ms.clear()
+        self.forget(response, output)
+        self.want(response.asked)
 
     def _new(self, event_id: str, asked: Message) -> Response:
         return Response(event_id, asked, Captions(self._pace))

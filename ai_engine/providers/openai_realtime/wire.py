@@ -1,4 +1,4 @@
-"""Messages of the OpenAI Realtime API: what is sent, as the SDK's ``RealtimeClientEvent`` has it, and how to read it."""
+"""Messages of the OpenAI Realtime API, as the vendor's SDK has them in ``RealtimeClientEvent``."""
 
 import json
 import re
