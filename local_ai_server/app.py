@@ -4,17 +4,14 @@ import asyncio
 import logging
 import signal
 import sys
-import time
-from dataclasses import replace
 
 import structlog
 
-from local_ai_server import backends
-from local_ai_server.config import Settings, read_settings
+from local_ai_server import swap
+from local_ai_server.config import Settings, read_settings, read_wish
+from local_ai_server.crews import Crews
 from local_ai_server.errors import LocalAIError, SettingsError
-from local_ai_server.llm.base import LanguageModel
 from local_ai_server.server import LocalAIServer
-from local_ai_server.workers import WorkerPool
 
 _log = structlog.get_logger()
 
@@ -23,12 +20,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until ``stop``. Raises SettingsError where the address cannot be had, JobFailed where no model loads."""
     if settings.stt == "pocketsphinx" and settings.llm != "intents":
         _log.warning("pocketsphinx hears the phrases of an agent's intents only; --stt names one that hears any words")
-    model, card = await _load_dialog(settings)
+    crews = await Crews.load(settings)
     try:
-        async with WorkerPool(settings.workers, settings.stt, settings.tts, settings.models, settings.device) as pool:
-            await _listen(settings, LocalAIServer(settings, pool, model, card), stop)
+        await _listen(settings, LocalAIServer(settings, crews), stop)
     finally:
-        await model.close()
+        await crews.close()
     _log.info("local_ai_server stopped")
 
 
@@ -49,21 +45,15 @@ async def _listen(settings: Settings, server: LocalAIServer, stop: asyncio.Event
         raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
 
 
-async def _load_dialog(settings: Settings) -> tuple[LanguageModel, backends.Card]:
-    known = backends.language_models(settings.endpoint)
-    model, card = backends.load("llm", known, settings.llm, settings.models, settings.device)
-    started = time.monotonic()
-    await model.start()
-    seconds = round(card.load_seconds + time.monotonic() - started, 3)
-    device = model.device if isinstance(model, backends.Describable) else card.device
-    return model, replace(card, device=device, load_seconds=seconds)
-
-
 def main() -> int:
     """The program; its exit status."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    arguments = sys.argv[1:]
     try:
-        asyncio.run(_run(read_settings(sys.argv[1:])))
+        if arguments[:1] == ["swap"]:
+            swap.run(read_wish(arguments[1:]))
+        else:
+            asyncio.run(_run(read_settings(arguments)))
     except LocalAIError as error:
         print(f"local_ai_server: {error}", file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1

@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from local_ai_server.models import MODELS, NEEDS
 _EXAMPLES = """\
 Every flag may be given as an environment variable instead: LOCAL_AI_HOST, LOCAL_AI_PORT, LOCAL_AI_WORKERS,
 LOCAL_AI_MAX_SESSIONS, LOCAL_AI_STT, LOCAL_AI_LLM, LOCAL_AI_TTS, LOCAL_AI_MODELS, LOCAL_AI_DEVICE, LOCAL_AI_LLM_URL,
-LOCAL_AI_LLM_MODEL. A flag wins over its variable. LOCAL_AI_LLM_KEY has no flag, since others see a command line.
+LOCAL_AI_LLM_MODEL, LOCAL_AI_BUSY_SECONDS. A flag wins over its variable. LOCAL_AI_LLM_KEY (for --llm-url) and
+LOCAL_AI_ADMIN_TOKEN (who has it may swap models, from anywhere; without it only this machine may) have no flags, since
+others see a command line.
 
 A backend that has its model built in is named alone (pocketsphinx); one that loads a model of yours is named with it
 (whisper:base.en, the folder models/stt/base.en), or alone where there is only one. scripts/fetch_models brings models.
@@ -27,8 +29,25 @@ A backend that has its model built in is named alone (pocketsphinx); one that lo
   python -m local_ai_server --stt whisper:base.en --models /srv/models --device cuda
   python -m local_ai_server --llm openai --llm-url http://127.0.0.1:11434/v1 --llm-model llama3.2
   curl http://127.0.0.1:8765/health                how it is doing
+  python -m local_ai_server swap --stt whisper:base.en
+                                                   other models in the server that runs, while calls run (swap --help)
 
 Ctrl-C or SIGTERM ends it. The wire is described in docs/local_ai_protocol.md.
+"""
+_SWAP_HELP = """\
+The running server checks the files first, and refuses with what is missing. A model that does not load leaves all as it
+was. Meanwhile old and new models are in memory together. Running calls change over between two turns; those for whom
+the sound's rate would change keep the old models to their end. Models named in the server's own flags come back when
+it is started again: change them there too.
+
+LOCAL_AI_HOST and LOCAL_AI_PORT say where it is, too. Where the server has a LOCAL_AI_ADMIN_TOKEN, it must be in this
+command's environment; where it has none, the command must run on the server's machine.
+
+  python -m local_ai_server swap --stt whisper:base.en
+  python -m local_ai_server swap --tts kokoro:v1.0 --llm llama:qwen2.5-1.5b-instruct-q4_k_m
+  curl -X POST 'http://127.0.0.1:8765/models?stt=whisper:base.en'      the same without Python
+
+Status: 0 swapped, 1 refused or failed, 2 not there.
 """
 _BACKENDS = {"stt": "speech to text", "llm": "dialog", "tts": "voice where none is named"}
 
@@ -52,10 +71,25 @@ class Settings:
     """``auto``, ``cpu`` or ``cuda``: where the models that can use either are to run."""
     endpoint: Endpoint = Endpoint()
     """Where the dialog ``openai`` asks."""
+    busy_seconds: float = 2.0
+    """A new call whose first job would wait longer than this, about, is told `busy`."""
+    admin_token: str = field(default="", repr=False)
+    """Who swaps models must have it; empty: must be on this machine."""
     start_seconds: float = 5.0
     """A client must send ``start`` within this time."""
     send_seconds: float = 5.0
     """A client that does not read for so long, with its buffers full, is shut out."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What models an operator wants in a server that runs, and where it is."""
+
+    to: Mapping[str, str]
+    """Backends by kind."""
+    address: str
+    """``host:port``."""
+    token: str = field(default="", repr=False)
 
 
 def default_workers() -> int:
@@ -81,8 +115,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] | Non
         value("llm_model", "", lambda text, _: text),
         environment.get("LOCAL_AI_LLM_KEY", "").strip(),
     )
-    if llm == "openai" and not (endpoint.url and endpoint.model):
-        raise SettingsError("--llm openai needs --llm-url (such as http://127.0.0.1:11434/v1) and --llm-model")
+    _check_endpoint(llm, endpoint)
     return Settings(
         host=value("host", Settings.host, lambda text, _: text),
         port=value("port", 8765, _number(0, 65535)),
@@ -94,7 +127,34 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str] | Non
         models=models,
         device=value("device", "auto", _one_of(backends.DEVICES)),
         endpoint=endpoint,
+        busy_seconds=value("busy_seconds", Settings.busy_seconds, _seconds),
+        admin_token=environment.get("LOCAL_AI_ADMIN_TOKEN", "").strip(),
     )
+
+
+def read_wish(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Wish:
+    """The arguments after ``swap``, and the environment. Raises SettingsError with a sentence."""
+    environment = os.environ if environment is None else environment
+    given = vars(_swap_parser().parse_args(arguments))
+    to = {kind: given[kind] for kind in _BACKENDS if given[kind]}
+    if not to:
+        raise SettingsError("say what to load: --stt, --llm, --tts")
+    host = given["host"] or environment.get("LOCAL_AI_HOST") or Settings.host
+    port = _number(1, 65535)(given["port"] or environment.get("LOCAL_AI_PORT") or str(Settings.port), "--port")
+    address = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return Wish(to, f"{address}:{port}", environment.get("LOCAL_AI_ADMIN_TOKEN", "").strip())
+
+
+def check_backends(settings: Settings, kinds: Sequence[str]) -> None:
+    """Nothing, where these of its backends could be loaded now. Raises SettingsError."""
+    for kind in kinds:
+        _backend(kind, settings.models)(getattr(settings, kind), f"--{kind}")
+    _check_endpoint(settings.llm, settings.endpoint)
+
+
+def _check_endpoint(llm: str, endpoint: Endpoint) -> None:
+    if llm == "openai" and not (endpoint.url and endpoint.model):
+        raise SettingsError("--llm openai needs --llm-url (such as http://127.0.0.1:11434/v1) and --llm-model")
 
 
 def _number(least: int, most: int) -> Callable[[str, str], int]:
@@ -104,6 +164,12 @@ def _number(least: int, most: int) -> Callable[[str, str], int]:
         return int(text)
 
     return check
+
+
+def _seconds(text: str, where: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text, re.ASCII):
+        raise SettingsError(f"{where} must be seconds such as 2 or 0.5, not {text!r}")
+    return float(text)
 
 
 def _url(text: str, where: str) -> str:
@@ -143,12 +209,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", metavar="PORT", help="TCP port to listen on, 0 for any (8765)")
     parser.add_argument("--workers", metavar="N", help="processes for model work (one per core, at least 2)")
     parser.add_argument("--max-sessions", metavar="N", help="calls at once; more are told `busy` (64)")
+    parser.add_argument(
+        "--busy-seconds",
+        metavar="SECONDS",
+        help=f"a new call that would wait longer for the workers is told `busy` ({Settings.busy_seconds:g})",
+    )
     for kind, default in (("stt", Settings.stt), ("llm", Settings.llm), ("tts", Settings.tts)):
         parser.add_argument(f"--{kind}", metavar="NAME", help=f"{_BACKENDS[kind]}: {_choices(kind)} ({default})")
     parser.add_argument("--llm-url", metavar="URL", help="for --llm openai: the root of a server, up to its /v1")
     parser.add_argument("--llm-model", metavar="NAME", help="for --llm openai: the model it is to run")
     parser.add_argument("--models", metavar="DIR", help=f"where models lie, as DIR/stt/NAME/ ({MODELS})")
     parser.add_argument("--device", metavar="DEVICE", help=f"for models: {', '.join(backends.DEVICES)} (auto)")
+    return parser
+
+
+def _swap_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local_ai_server swap",
+        description="Swap models in the server that runs. They are loaded beside the old ones; no call is dropped.",
+        epilog=_SWAP_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for kind, what in _BACKENDS.items():
+        parser.add_argument(f"--{kind}", metavar="NAME", help=f"{what}: {_choices(kind)}")
+    parser.add_argument("--host", metavar="ADDRESS", help=f"where the server is ({Settings.host})")
+    parser.add_argument("--port", metavar="PORT", help=f"its TCP port ({Settings.port})")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 LocalAIError
 ├── SettingsError     the operator's: the server cannot be started like this
+├── SwapRefused       the operator's: models cannot be swapped just now, or not by him
 ├── ProtocolError     the client's: it broke docs/local_ai_protocol.md
 │   └── AgentError    the client's: the agent it sent cannot be served (a phrase, a word, a voice)
 ├── SlowClient        the client's: it stopped reading
@@ -15,6 +16,10 @@ class LocalAIError(Exception):
 
 class SettingsError(LocalAIError):
     """A setting is wrong."""
+
+
+class SwapRefused(LocalAIError):
+    """Models are not swapped now."""
 
 
 class ProtocolError(LocalAIError):

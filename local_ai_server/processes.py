@@ -1,9 +1,9 @@
-"""A pool of child processes: jobs go to whichever is free, in the order they came."""
+"""A pool of child processes: jobs go to whichever is free, owners taking turns."""
 
 import asyncio
 import pickle
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing import get_context
@@ -14,7 +14,9 @@ from typing import Any, Self
 import structlog
 
 from local_ai_server.errors import AgentError, JobFailed
+from local_ai_server.jobs import JobQueue
 from local_ai_server.link import LENGTH, LOADED
+from local_ai_server.load import Load
 
 JOB_SECONDS = 30.0
 """One turn or clause takes less, unless a model hangs."""
@@ -31,6 +33,10 @@ class _Job:
     method: str
     arguments: tuple[Any, ...]
     seat: int | None
+    owner: Hashable
+    urgent: bool
+    begun: float = 0.0
+    """Loop time at which a worker took it."""
     news: asyncio.Queue[tuple[str, Any]] = field(default_factory=asyncio.Queue)
     """What the worker said of it, in its words: ``(kind, value)``."""
 
@@ -68,6 +74,8 @@ class _Worker:
             self.watchdog.cancel()
         self.job = job
         loop = asyncio.get_running_loop()
+        if job:
+            job.begun = loop.time()
         self.watchdog = loop.call_later(self.job_seconds, self.process.kill) if job else None
 
     def dismiss(self) -> None:
@@ -93,7 +101,8 @@ class ProcessPool:
         self._arguments = arguments
         self._job_seconds = job_seconds
         self._numbers = count(LOADED + 1)
-        self._waiting: list[_Job] = []
+        self._waiting: JobQueue[_Job] = JobQueue()
+        self.load = Load()
         self._workers: dict[int, _Worker] = {}
         self._seats: list[asyncio.Task[None]] = []
         self.replaced = 0
@@ -117,6 +126,10 @@ class ProcessPool:
     ) -> None:
         await self._dismiss_all()
 
+    async def close(self) -> None:
+        """End all processes; nobody may wait for a job any more."""
+        await self._dismiss_all()
+
     async def _dismiss_all(self) -> None:
         for seat in self._seats:
             seat.cancel()
@@ -135,20 +148,43 @@ class ProcessPool:
         """Jobs that wait for a worker."""
         return len(self._waiting)
 
+    @property
+    def delay_seconds(self) -> float:
+        """How long a job of a new owner would wait, about, were it served after all that wait now."""
+        now = asyncio.get_running_loop().time()
+        ages = [now - hired.job.begun for hired in self._workers.values() if hired.job]
+        return self.load.wait_seconds(len(self._waiting), ages, self.alive)
+
+    def counts(self) -> dict[str, float]:
+        """What ``/health`` tells of the jobs."""
+        return {
+            "running": self.alive - self.idle,
+            "waiting_urgent": self._waiting.urgent,
+            "waiting_other": len(self._waiting) - self._waiting.urgent,
+            "done": self.load.jobs,
+            "mean_seconds": round(self.load.mean_seconds, 3),
+            "delay_seconds": round(self.delay_seconds, 3),
+        }
+
     def process_ids(self) -> list[int]:
         return [hired.process.pid or 0 for hired in self._workers.values()]
 
-    async def run(self, method: str, *arguments: object) -> Any:
-        """One job with one result. Raises AgentError, JobFailed."""
-        return await self._run(method, arguments, None)
+    async def run(self, method: str, *arguments: object, owner: Hashable = None, urgent: bool = True) -> Any:
+        """One job with one result. Raises AgentError, JobFailed.
+
+        Owners take turns, urgent jobs of all of them first (``jobs.py``); without one, a job is its own.
+        """
+        return await self._run(method, arguments, None, owner, urgent)
 
     async def run_everywhere(self, method: str, *arguments: object) -> list[Any]:
         """The same job once in every living worker, e.g. to warm it."""
-        return await asyncio.gather(*(self._run(method, arguments, seat) for seat in tuple(self._workers)))
+        return await asyncio.gather(*(self._run(method, arguments, seat, None, True) for seat in tuple(self._workers)))
 
-    async def stream(self, method: str, *arguments: object) -> AsyncGenerator[Any, None]:
+    async def stream(
+        self, method: str, *arguments: object, owner: Hashable = None, urgent: bool = True
+    ) -> AsyncGenerator[Any, None]:
         """The items of one job as they are made; closing the iterator cancels it. Raises AgentError, JobFailed."""
-        job = self._submit(method, arguments, None)
+        job = self._submit(method, arguments, None, owner, urgent)
         try:
             while True:
                 kind, value = await job.next()
@@ -158,32 +194,36 @@ class ProcessPool:
         finally:
             self._withdraw(job)
 
-    async def _run(self, method: str, arguments: tuple[Any, ...], seat: int | None) -> Any:
-        job = self._submit(method, arguments, seat)
+    async def _run(
+        self, method: str, arguments: tuple[Any, ...], seat: int | None, owner: Hashable, urgent: bool
+    ) -> Any:
+        job = self._submit(method, arguments, seat, owner, urgent)
         try:
             return (await job.next())[1]
         finally:
             self._withdraw(job)
 
-    def _submit(self, method: str, arguments: tuple[Any, ...], seat: int | None) -> _Job:
-        job = _Job(next(self._numbers), method, arguments, seat)
-        self._waiting.append(job)
+    def _submit(self, method: str, arguments: tuple[Any, ...], seat: int | None, owner: Hashable, urgent: bool) -> _Job:
+        number = next(self._numbers)
+        job = _Job(number, method, arguments, seat, number if owner is None else owner, urgent)
+        self._waiting.push(job, job.owner, urgent=urgent)
         self._dispatch()
         return job
 
     def _dispatch(self) -> None:
         for hired in self._workers.values():
             if hired.job is None:
-                job = next((job for job in self._waiting if job.seat in (None, hired.seat)), None)
-                if job is not None:
-                    self._waiting.remove(job)
-                    hired.set_job(job)
-                    hired.send((job.id, job.method, job.arguments))
+                self._give_job(hired)
+
+    def _give_job(self, hired: _Worker) -> None:
+        job = self._waiting.pop(lambda job: job.seat in (None, hired.seat))
+        if job is not None:
+            hired.set_job(job)
+            hired.send((job.id, job.method, job.arguments))
 
     def _withdraw(self, job: _Job) -> None:
         """Nobody waits for ``job`` any more; without effect when it is done."""
-        if job in self._waiting:
-            self._waiting.remove(job)
+        self._waiting.remove(job, job.owner)
         for hired in self._workers.values():
             if hired.job is job:
                 hired.send((job.id, None, ()))
@@ -223,14 +263,18 @@ class ProcessPool:
             assert hired.job is not None, number
             hired.job.news.put_nowait((kind, value))
             if kind != "item":
+                self._note(hired.job)
                 hired.set_job(None)
                 self._dispatch()
+
+    def _note(self, job: _Job) -> None:
+        if job.seat is None:  # what is done once in every worker says nothing about what comes
+            self.load.done(asyncio.get_running_loop().time() - job.begun)
 
     def _lose(self, dead: _Worker, reason: str) -> None:
         """Fail the job a dead worker had in hand, and those that waited for it alone."""
         self.replaced += 1
-        lost = [job for job in self._waiting if job.seat == dead.seat]
-        self._waiting = [job for job in self._waiting if job.seat != dead.seat]
+        lost = self._waiting.take(lambda job: job.seat == dead.seat)
         if dead.job:
             lost.append(dead.job)
         for job in lost:

@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 
 from local_ai_server.agent import Agent, read_agent
 from local_ai_server.errors import ProtocolError
+from local_ai_server.tools import Tools, read_tools
 
 VERSION = 1
 LINE_RATES = (8000, 16000)
 """Hz a telephone line may have."""
 MAX_SOUND_BYTES = 64 * 1024
 MAX_TURN_BYTES = 4 * 1024 * 1024
+PARTS = ("stt", "llm", "tts")
 DIGITS = "0123456789*#ABCD"
 
 CLOSE_CODES = {"bad_message": 1008, "busy": 1013, "internal": 1011}
@@ -80,6 +82,35 @@ def _history(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((speaker, text) for speaker, text in value)
 
 
+def _parts(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not value or not all(part in PARTS for part in value):
+        raise ValueError(f"must be a list of some of {', '.join(PARTS)}")
+    return frozenset(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a client that keeps the conversation itself wants to have answered; None: as the session has it."""
+
+    prompt: str | None
+    history: tuple[tuple[str, str], ...] | None
+    tools: Tools | None
+
+
+def _context(value: object) -> Context:
+    given = _object(value)
+    readers: Mapping[str, Callable[[object], Any]] = {"prompt": _text, "history": _history, "tools": read_tools}
+    if given.keys() - readers.keys():
+        raise ValueError(f"may only have {', '.join(readers)}")
+    found = dict.fromkeys(readers)
+    for name in given:
+        try:
+            found[name] = readers[name](given[name])
+        except ValueError as error:
+            raise ValueError(f"has a {name} that {error}") from None
+    return Context(**found)
+
+
 def _read(reader: Callable[[object], Any], default: Any = MISSING) -> Any:
     """A field of a client message, checked and converted by ``reader`` (which raises ValueError); required if it has
     no ``default``."""
@@ -94,6 +125,10 @@ class Start:
     history: tuple[tuple[str, str], ...] = _read(_history, ())
     rate: int | None = _read(_line_rate, None)
     """Of the caller's line; the server takes sound at it where it can."""
+    parts: frozenset[str] = _read(_parts, frozenset(PARTS))
+    """What of the server the client wants."""
+    tools: Tools | None = _read(read_tools, None)
+    """What a language model may ask for; None: the server's own two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +157,14 @@ class TurnDrop:
 class Text:
     turn: int = _read(_integer)
     text: str = _read(_text)
+    context: Context | None = _read(_context, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
     text: str = _read(_text)
+    continues: bool = _read(_flag, False)
+    """It goes on from the `say` before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +246,8 @@ class ToolAsked:
     id: str
     name: str
     arguments: Mapping[str, Any]
+    goes_on: bool = False
+    """The agent says something when it knows what came of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,14 @@ class Record:
     def __init__(self, history: Sequence[tuple[str, str]] = ()) -> None:
         self._entries: list[tuple[str, str] | SpokenReply] = list(history)
 
+    def begin_again(self, history: Sequence[tuple[str, str]]) -> None:
+        """The client knows better; a reply that is being made belongs to what is forgotten."""
+        self._entries = list(history)
+
+    def tool_answered(self, text: str) -> None:
+        """``name(arguments) -> result``."""
+        self._entries.append(("tool", text))
+
     def caller_said(self, text: str) -> None:
         self._entries.append(("caller", text))
 

@@ -15,14 +15,13 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from local_ai_server import protocol
-from local_ai_server.backends import Card
+from local_ai_server import admin, protocol
 from local_ai_server.config import Settings
 from local_ai_server.connection import Connection
-from local_ai_server.errors import JobFailed, LocalAIError, ProtocolError, SlowClient
-from local_ai_server.llm.base import LanguageModel
+from local_ai_server.crew import Crew
+from local_ai_server.crews import Crews
+from local_ai_server.errors import LocalAIError, ProtocolError, SlowClient
 from local_ai_server.session import Session
-from local_ai_server.workers import WorkerPool
 
 _log = structlog.get_logger()
 E = TypeVar("E", bound=BaseException)
@@ -36,14 +35,12 @@ _BROKEN_FRAMES = (1002, 1007, 1009)
 
 
 class LocalAIServer:
-    """Serves sessions from one pool of workers."""
+    """Serves sessions with the models of its crews."""
 
-    def __init__(self, settings: Settings, pool: WorkerPool, model: LanguageModel, card: Card | None = None) -> None:
+    def __init__(self, settings: Settings, crews: Crews) -> None:
         self._settings = settings
-        self._pool = pool
-        self._model = model
-        self._card = card
-        self._backends = protocol.Backends(settings.stt, settings.llm, settings.tts)
+        self._crews = crews
+        self._admin = admin.Admin(crews, settings.admin_token)
         self._sessions = 0
         self._is_closing = False
         self.counts: Counter[str] = Counter()
@@ -73,31 +70,52 @@ class LocalAIServer:
 
     def health(self) -> dict[str, object]:
         """What ``/health`` says."""
-        is_ready = self._pool.alive > 0 and not self._is_closing
+        crew = self._crews.current
         return {
-            "status": "ok" if is_ready else "unavailable",
+            "status": self._state(),
             "protocol": protocol.VERSION,
-            "backends": asdict(self._backends),
-            "models": self._models(),
+            "backends": crew.names,
+            "models": _models(crew),
             "sessions": self._sessions,
             "max_sessions": self._settings.max_sessions,
-            "workers": self._pool.alive,
-            "workers_replaced": self._pool.replaced,
-            "queue": self._pool.queue,
+            "workers": crew.pool.alive,
+            "workers_replaced": crew.pool.replaced,
+            "queue": crew.pool.queue,
+            "jobs": crew.pool.counts(),
             "counts": dict(self.counts),
+            **self._crews.health(),
         }
+
+    def _state(self) -> str:
+        """``busy`` is well: the calls there are are served, and a new one is better off elsewhere."""
+        if self._is_closing or not self._crews.current.pool.alive:
+            return "unavailable"
+        is_full = self._sessions >= self._settings.max_sessions
+        return "busy" if is_full or self._why_busy(frozenset(protocol.PARTS)) else "ok"
+
+    def _why_busy(self, parts: frozenset[str]) -> str:
+        """Why a new call should not begin now; empty where it may."""
+        seconds = self._crews.current.delay_seconds(parts)
+        return (
+            f"a new call would wait {seconds:.1f} s for its first words"
+            if seconds > self._settings.busy_seconds
+            else ""
+        )
 
     def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
         if path == PATH:
             return None
-        health = self.health()
+        if path == admin.PATH:
+            return _json(connection, *self._admin.answer(connection, request))
         if path == "/live":
             return _json(connection, HTTPStatus.OK, {"status": "ok"})
         if path in ("/ready", "/health"):
-            status = HTTPStatus.OK if health["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-            return _json(connection, status, health if path == "/health" else {"status": health["status"]})
-        return _json(connection, HTTPStatus.NOT_FOUND, {"error": f"there is only {PATH}, /live, /ready and /health"})
+            state = self._state()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if state == "unavailable" else HTTPStatus.OK
+            return _json(connection, status, self.health() if path == "/health" else {"status": state})
+        known = ", ".join((PATH, "/live", "/ready", "/health", admin.PATH))
+        return _json(connection, HTTPStatus.NOT_FOUND, {"error": f"there is only {known}"})
 
     async def _serve_connection(self, socket: ServerConnection) -> None:
         client = Connection(socket, self._settings.send_seconds)
@@ -129,32 +147,42 @@ class LocalAIServer:
     async def _talk(self, client: Connection) -> None:
         """One session, from ``start`` until an exception says how it ended."""
         start = await client.receive_start(self._settings.start_seconds)
-        rates = await self._prepare(start)
-        session = Session(start, rates, self._pool, self._model, client.send)
+        if why_busy := self._why_busy(start.parts):
+            self._count("busy", client, why_busy)
+            await client.refuse("busy", why_busy)
+            return
+        session = await self._open(start, client)
         log = _log.bind(call_id=start.call_id, agent=start.agent.name)
         self.counts["sessions"] += 1
         log.info("session started", peer=client.peer)
         try:
-            await client.send(protocol.Ready(protocol.VERSION, *rates, self._backends))
+            rates = session.input_rate, session.output_rate
+            await client.send(protocol.Ready(protocol.VERSION, *rates, session.crew.backends))
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.run())
                 group.create_task(self._feed(client, session))
         finally:
+            self._crews.forget(session)
             self.counts["sound_dropped"] += session.sound_dropped
             log.info("session ended", sound_dropped=session.sound_dropped)
 
-    async def _prepare(self, start: protocol.Start) -> tuple[int, int]:
-        """Warm the models for an agent, everywhere; ``(input_rate, output_rate)``.
+    async def _open(self, start: protocol.Start, client: Connection) -> Session:
+        """A session with the present crew, which is warm for its agent. Raises AgentError, JobFailed.
 
         Sound is taken at the rate of the line where that is what we want or a fraction of it: then it is we who convert
         it, and only what belongs to a turn.
         """
-        await self._model.prepare(start.agent)
-        prepared: list[tuple[int, int]] = await self._pool.run_everywhere("prepare", start.agent)
-        if not prepared:
-            raise JobFailed("no worker is alive")
-        wanted, made = prepared[0]
-        return (start.rate if start.rate and wanted % start.rate == 0 else wanted), made
+        crew = self._crews.current
+        crew.enter()
+        try:
+            wanted, made = await crew.prepare(start)
+        except BaseException:
+            crew.leave()
+            raise
+        taken = start.rate if start.rate and wanted and wanted % start.rate == 0 else wanted
+        session = Session(start, (taken, made), crew, client.send)
+        self._crews.follow(session)
+        return session
 
     async def _feed(self, client: Connection, session: Session) -> None:
         while True:
@@ -167,15 +195,16 @@ class LocalAIServer:
                 session.receive(message)
 
     def _status(self) -> protocol.Status:
-        return protocol.Status(self._backends, self._models(), self._sessions, self._pool.alive, self._pool.queue)
-
-    def _models(self) -> dict[str, dict[str, object]]:
-        cards = {**self._pool.cards, **({"llm": self._card} if self._card else {})}
-        return {kind: asdict(card) for kind, card in cards.items()}
+        crew = self._crews.current
+        return protocol.Status(crew.backends, _models(crew), self._sessions, crew.pool.alive, crew.pool.queue)
 
     def _count(self, what: str, client: Connection, reason: str) -> None:
         self.counts[what] += 1
         _log.warning("client shut out", code=what, peer=client.peer, reason=reason)
+
+
+def _models(crew: Crew) -> dict[str, dict[str, object]]:
+    return {kind: asdict(card) for kind, card in crew.cards.items()}
 
 
 def _first(error: BaseException, kind: type[E]) -> E:

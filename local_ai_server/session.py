@@ -1,22 +1,20 @@
 """One caller's conversation: turns become transcripts, transcripts become replies, replies become sound."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 import structlog
 
 from local_ai_server import asides, protocol
 from local_ai_server.agent import Agent
+from local_ai_server.crew import Crew
 from local_ai_server.errors import AgentError, JobFailed, ProtocolError
-from local_ai_server.llm.base import Act, LanguageModel, Piece, Verdict
-from local_ai_server.llm.intents import tokens_of
-from local_ai_server.record import Record, SpokenReply
+from local_ai_server.record import Record
+from local_ai_server.reply import Order, Question, ReplyMaker, Send
 from local_ai_server.stt.base import Transcript
-from local_ai_server.tts.clauses import ClauseSplitter
-from local_ai_server.workers import WorkerPool
 
 _log = structlog.get_logger()
 
@@ -24,8 +22,7 @@ _PARTIAL_MS = 400
 """A partial transcript is tried after this much more sound, and after a quarter more of a long turn."""
 _MAX_WAITING = 16
 """Turns and replies a client may have waiting."""
-_BROKEN_OFF = "\u2026 "
-"""Ends the clause in which an answer was lost."""
+_NOTHING = Question()
 
 
 @dataclass(eq=False, slots=True)
@@ -42,11 +39,13 @@ class _Turn:
 
 @dataclass(eq=False, slots=True)
 class _Ask:
-    """A reply to be made: to ``text``, of a turn or of an earlier one, or to say ``line`` as it is."""
+    """A reply that is wanted: to a turn's or an earlier question, or to say ``line`` as it is."""
 
     turn: _Turn | None = None
-    text: str = ""
+    question: Question = _NOTHING
     line: str | None = None
+    continues: bool = False
+    context: protocol.Context | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -54,27 +53,23 @@ class _Making:
     """The reply that is being made."""
 
     number: int
-    task: asyncio.Task[None]
+    task: asyncio.Task[bool]
 
 
 class Session:
     """Feed it with ``receive`` and ``hear``, which never wait, while ``run`` answers through ``send``."""
 
-    def __init__(
-        self,
-        start: protocol.Start,
-        rates: tuple[int, int],
-        pool: WorkerPool,
-        model: LanguageModel,
-        send: Callable[[protocol.ServerMessage | bytes], Awaitable[None]],
-    ) -> None:
+    def __init__(self, start: protocol.Start, rates: tuple[int, int], crew: Crew, send: Send) -> None:
+        """Whoever makes it has entered it in ``crew``; ``leave`` takes it out of the one it is with then."""
+        self.start = start
+        self.input_rate, self.output_rate = rates
         self._agent: Agent = start.agent
-        self._input_rate, self._output_rate = rates
-        self._pool = pool
-        self._model = model
+        self._crew = crew
+        self._successor: Crew | None = None
         self._send = send
         self._log = _log.bind(call_id=start.call_id)
         self.record = Record(start.history)
+        self._replies = ReplyMaker(start, self.output_rate, self.record, send, self._report, self)
         self.sound_dropped = 0
         """Binary frames that came outside a turn."""
         self._last_turn = -1
@@ -83,15 +78,41 @@ class Session:
         self._ended: asyncio.Queue[_Turn] = asyncio.Queue()
         self._asks: asyncio.Queue[_Ask] = asyncio.Queue()
         self._numbers = count(1)
-        self._tools = count(1)
         self._making: _Making | None = None
-        self._misunderstood = 0
-        self._unanswered = ""
+        self._unanswered = _NOTHING
         """What the caller asked and has heard no sound in answer to; the next turn may be no more than a cough."""
-        self._answering = (0, "")
+        self._answering = (0, _NOTHING)
         """The latest reply, and the question that is unanswered again should none of it be heard."""
         self._guesses: asyncio.Queue[_Turn] = asyncio.Queue()
         self._is_guessing = False
+        self._is_transcribing = False
+
+    # the models it is with
+
+    @property
+    def crew(self) -> Crew:
+        return self._crew
+
+    def move_to(self, crew: Crew) -> None:
+        """Change over, once no turn and no reply is under way; the session has been entered there and prepared."""
+        if self._successor:
+            self._successor.leave()
+        self._successor = crew
+        self._settle()
+
+    def leave(self) -> None:
+        """The session is over."""
+        for crew in (self._crew, self._successor):
+            if crew:
+                crew.leave()
+
+    def _settle(self) -> None:
+        """Change over if now is the time."""
+        is_working = self._making or self._is_guessing or self._is_transcribing
+        if self._successor and not is_working and not self._turns and self._asks.empty():
+            self._crew.leave()
+            self._crew, self._successor = self._successor, None
+            self._log.info("session changed over", **self._crew.names)
 
     async def run(self) -> None:
         """Transcribe and answer until cancelled."""
@@ -104,6 +125,7 @@ class Session:
         """Take one message. Raises ProtocolError where it does not fit the conversation."""
         match message:
             case protocol.TurnBegin(turn):
+                self._need("stt", "turn_begin")
                 self._begin(turn)
             case protocol.TurnEnd(turn, brief):
                 if self._open and self._open.number == turn:
@@ -112,20 +134,22 @@ class Session:
             case protocol.TurnDrop(turn):
                 self._forget(turn)
                 self._answer_unanswered()
-            case protocol.Text(turn, text):
-                self._ask(_Ask(self._new_turn(turn), text=text))
+                self._settle()
+            case protocol.Text(turn, text, context):
+                self._need("llm", "text")
+                self._ask(_Ask(self._new_turn(turn), _question(text, context), context=context))
             case protocol.Greet():
-                self._ask(_Ask(line=self._agent.greeting))
-            case protocol.Say(text):
-                self._ask(_Ask(line=text))
+                self._say("greet", self._agent.greeting)
+            case protocol.Say(text, continues):
+                self._say("say", text, continues=continues)
             case protocol.Nudge(last):
-                self._ask(_Ask(line=self._agent.goodbye if last else self._agent.nudge))
+                self._say("nudge", self._agent.goodbye if last else self._agent.nudge)
             case protocol.Digit(digit):
                 self.record.caller_said(f"[key {digit}]")
             case protocol.Cancel(reply, heard_ms):
                 self._cancel(reply, heard_ms)
             case protocol.ToolResult(id, result):
-                self._log.info("tool answered", tool_id=id, result=dict(result))
+                self._take_result(id, result)
             case _:
                 raise ProtocolError("a session is started only once")
 
@@ -140,6 +164,10 @@ class Session:
             self._end()
         elif len(turn.pcm) >= turn.next_partial:
             self._try_partial(turn)
+
+    def _need(self, part: str, message: str) -> None:
+        if part not in self.start.parts:
+            raise ProtocolError(f"`{message}` needs the part {part}, which `start` did not ask for")
 
     # the caller's side
 
@@ -171,11 +199,11 @@ class Session:
             self._open = None
 
     def _bytes(self, ms: int) -> int:
-        return self._input_rate * ms // 1000 * 2
+        return self.input_rate * ms // 1000 * 2
 
     def _try_partial(self, turn: _Turn) -> None:
         # one worker always stays free, so that no final and no first sound waits for a partial
-        if self._pool.idle < 2 or self._is_guessing:
+        if self._crew.pool.idle < 2 or self._is_guessing:
             return
         turn.next_partial = len(turn.pcm) + max(self._bytes(_PARTIAL_MS), len(turn.pcm) // 4)
         self._is_guessing = True
@@ -185,7 +213,7 @@ class Session:
         while True:
             turn = await self._guesses.get()
             try:
-                heard = await self._hear(bytes(turn.pcm), False)
+                heard = await self._hear(bytes(turn.pcm), False, urgent=False)
             except JobFailed as error:
                 self._log.warning("partial transcript lost", turn=turn.number, reason=str(error))
                 heard = Transcript("", 0.0)
@@ -193,35 +221,44 @@ class Session:
             if turn is self._open and heard.text not in ("", turn.partial):
                 turn.partial = heard.text
                 await self._send(protocol.Partial(turn.number, heard.text))
+            self._settle()
 
     async def _transcribe_turns(self) -> None:
         while True:
             turn = await self._ended.get()
-            if turn.is_dropped:
-                continue
-            heard = await self._transcribe(turn)
-            if turn.is_dropped:
-                continue
-            await self._send(protocol.Final(turn.number, heard.text, heard.confidence))
-            if turn.is_brief and not self._wants_answer(heard.text):
-                self._pass_over(turn, heard.text)
-            else:
-                self._asks.put_nowait(_Ask(turn, text=heard.text))
+            if not turn.is_dropped:
+                self._is_transcribing = True
+                await self._finish_turn(turn)
+                self._is_transcribing = False
+            self._settle()
+
+    async def _finish_turn(self, turn: _Turn) -> None:
+        """Say what was heard in it, and have it answered where that is wanted."""
+        heard = await self._transcribe(turn)
+        if turn.is_dropped:
+            return
+        await self._send(protocol.Final(turn.number, heard.text, heard.confidence))
+        if "llm" not in self.start.parts:
+            self._turns.pop(turn.number, None)
+        elif turn.is_brief and not self._wants_answer(heard.text):
+            self._pass_over(turn, heard.text)
+        else:
+            self._asks.put_nowait(_Ask(turn, Question(heard.text)))
 
     def _wants_answer(self, text: str) -> bool:
         """Whether the words of a brief turn ask for an answer."""
         language = self._agent.language
         if not text or asides.is_backchannel(text, language):
             return False
-        return self._model.understands(self._agent, text, exactly=asides.is_halt(text, language))
+        return self._crew.model.understands(self._agent, text, exactly=asides.is_halt(text, language))
 
     def _pass_over(self, turn: _Turn, text: str) -> None:
         """A brief turn stays without an answer; who calls for silence wants no earlier answer either."""
         self._turns.pop(turn.number, None)
         if asides.is_halt(text, self._agent.language):
             self.record.caller_said(text)
-            self._unanswered = ""
-            self._answering = (self._answering[0], "")
+            self._unanswered = _NOTHING
+            self._answering = (self._answering[0], _NOTHING)
         else:
             self._answer_unanswered()
 
@@ -242,8 +279,9 @@ class Session:
             self._log.warning("turn is tried again", reason=str(error))
             return await self._hear(pcm, brief)
 
-    async def _hear(self, pcm: bytes, brief: bool) -> Transcript:
-        heard: Transcript = await self._pool.run("transcribe", self._agent, pcm, self._input_rate, brief)
+    async def _hear(self, pcm: bytes, brief: bool, *, urgent: bool = True) -> Transcript:
+        work = ("transcribe", self._agent, pcm, self.input_rate, brief)
+        heard: Transcript = await self._crew.pool.run(*work, owner=self, urgent=urgent)
         return heard
 
     async def _report(self, message: str) -> None:
@@ -257,112 +295,80 @@ class Session:
             raise ProtocolError(f"more than {_MAX_WAITING} replies are waiting")
         self._asks.put_nowait(ask)
 
+    def _say(self, message: str, line: str, *, continues: bool = False) -> None:
+        self._need("tts", message)
+        self._ask(_Ask(line=line, continues=continues))
+
     def _answer_unanswered(self) -> None:
         """What came between a question and its answer was nothing: answer it now, unless a turn will."""
         if self._unanswered and not self._open and self._ended.empty() and self._asks.empty():
-            self._asks.put_nowait(_Ask(text=self._unanswered))
+            self._asks.put_nowait(_Ask(question=self._unanswered))
+
+    def _take_result(self, id: str, result: Mapping[str, Any]) -> None:
+        """What came of a tool: the agent goes on now, or in the reply to the turn that is under way."""
+        self._log.info("tool answered", tool_id=id, result=dict(result))
+        if not self._replies.take_result(id, result):
+            return
+        if self._turns:
+            self._unanswered = replace(self._unanswered, has_results=True)
+        else:
+            self._asks.put_nowait(_Ask(question=Question(has_results=True)))
 
     def _cancel(self, reply: int, heard_ms: float) -> None:
         # synthesis runs far ahead of the line, so mostly the reply is made already and only the record changes
         self.record.cut(reply, heard_ms)
         latest, question = self._answering
-        if reply == latest and heard_ms == 0:
-            self._unanswered = question
+        if reply == latest and heard_ms == 0 and question:
+            self._unanswered = replace(question, has_results=question.has_results or self._unanswered.has_results)
         if self._making and self._making.number == reply:
             self._making.task.cancel()
 
     async def _make_replies(self) -> None:
         while True:
             ask = await self._asks.get()
-            if ask.turn:
-                if ask.turn.is_dropped:
-                    self._unanswered = ask.text or self._unanswered
-                    continue
-                del self._turns[ask.turn.number]
-            number = next(self._numbers)
-            task = asyncio.create_task(self._make(number, ask, self._take_question(number, ask)))
-            self._making = _Making(number, task)
-            try:
-                await asyncio.wait({task})
-            finally:
-                task.cancel()
-                self._making = None
-            await self._end_reply(number, task)
+            if ask.turn and ask.turn.is_dropped:
+                self._unanswered = (ask.question if not ask.context else _NOTHING) or self._unanswered
+            else:
+                await self._make_reply(ask)
+            self._settle()
 
-    async def _end_reply(self, number: int, task: asyncio.Task[None]) -> None:
+    async def _make_reply(self, ask: _Ask) -> None:
+        if ask.turn:
+            del self._turns[ask.turn.number]
+        if ask.context:
+            self._replies.take_context(ask.context)
+        number = next(self._numbers)
+        turn = ask.turn.number if ask.turn else None
+        order = Order(number, turn, self._take_question(number, ask), ask.line, ask.continues)
+        task = asyncio.create_task(self._replies.make(order, self._crew))
+        self._making = _Making(number, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            self._making = None
+        await self._end_reply(number, task)
+
+    async def _end_reply(self, number: int, task: asyncio.Task[bool]) -> None:
         is_cut_short = task.cancelled()
         if not is_cut_short:
             try:
-                task.result()
+                if task.result():  # what comes of the tool will be answered, whether this was heard or not
+                    self._answering = (number, _NOTHING)
             except (JobFailed, AgentError) as error:
                 is_cut_short = True
                 await self._report(f"reply {number} was lost: {error}")
         await self._send(protocol.ReplyEnd(number, is_cut_short))
 
-    def _take_question(self, number: int, ask: _Ask) -> str:
+    def _take_question(self, number: int, ask: _Ask) -> Question:
         """What the caller waits for as reply ``number`` begins: the turn's text, or where it has none, an earlier's."""
-        question = ask.text or self._unanswered
-        self._unanswered = ""
-        self._answering = (number, question)
+        question = ask.question or self._unanswered
+        self._unanswered = _NOTHING
+        self._answering = (number, _NOTHING if ask.context else question)
         return question
 
-    async def _make(self, number: int, ask: _Ask, question: str) -> None:
-        await self._send(protocol.Reply(number, ask.turn.number if ask.turn else None))
-        if ask.line is None and question and self.record.entries[-1:] != (("caller", question),):
-            self.record.caller_said(question)
-        heard_so_far = self.record.entries
-        spoken = self.record.agent_begins(number)
-        splitter = ClauseSplitter()
-        tools: list[str] = []
-        async with aclosing(self._pieces(ask.line, question, heard_so_far)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Act):
-                    tools.append(piece.name)
-                elif isinstance(piece, str):
-                    await self._send(protocol.Token(number, piece))
-                    for clause in splitter.feed(piece):
-                        await self._speak(spoken, clause)
-        for clause in splitter.flush():
-            await self._speak(spoken, clause)
-        for name in tools:
-            await self._send(protocol.ToolAsked(number, f"tool-{next(self._tools)}", name, {}))
 
-    async def _pieces(
-        self, line: str | None, question: str, heard_so_far: tuple[tuple[str, str], ...]
-    ) -> AsyncGenerator[Piece, None]:
-        if line is not None:
-            for token in tokens_of(line):
-                yield token
-            return
-        is_understood = bool(question)
-        said = ""
-        if is_understood:
-            try:
-                async with aclosing(self._model.answer(self._agent, heard_so_far)) as pieces:
-                    async for piece in pieces:
-                        if piece is Verdict.NOT_UNDERSTOOD:
-                            is_understood = False
-                        else:
-                            said += piece if isinstance(piece, str) else ""
-                            yield piece
-            except JobFailed as error:
-                is_understood = False
-                await self._report(f"an answer was lost: {error}")
-                if said:
-                    yield " " if said.rstrip().endswith((".", "?", "!")) else _BROKEN_OFF
-        self._misunderstood = 0 if is_understood else self._misunderstood + 1
-        if not is_understood:
-            for token in tokens_of(self._agent.fallback):
-                yield token
-            if self._misunderstood >= self._agent.fallback_limit:
-                self._misunderstood = 0
-                yield Act("transfer")
-
-    async def _speak(self, spoken: SpokenReply, clause: str) -> None:
-        opens_reply = not spoken.clauses
-        spoken.begin(clause)
-        await self._send(protocol.Clause(spoken.reply, clause))
-        async with aclosing(self._pool.stream("speak", self._agent, clause, opens_reply)) as chunks:
-            async for pcm in chunks:
-                spoken.sounded(len(pcm) / 2 * 1000 / self._output_rate)
-                await self._send(protocol.pack_sound(spoken.reply, pcm))
+def _question(text: str, context: protocol.Context | None) -> Question:
+    """A client that keeps the conversation lets an answer go on from a tool's result by saying nothing."""
+    history = context.history if context else None
+    return Question(text, has_results=bool(not text and history and history[-1][0] == "tool"))

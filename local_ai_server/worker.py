@@ -15,6 +15,9 @@ from local_ai_server.tts.base import Emit, TextToSpeech
 from local_ai_server.tts.lead import LeadingSilence
 from local_ai_server.tts.voices import voice_of
 
+SOUND = frozenset({"stt", "tts"})
+"""The parts of the server that workers do."""
+
 
 class Models:
     """The jobs a worker can do. Loading the default backends is done once, here."""
@@ -28,11 +31,16 @@ class Models:
         self._engines: dict[str, TextToSpeech] = {self._default_engine: engine}
         self.cards: Mapping[str, Card] = {"stt": hearing, "tts": speaking}
 
-    def prepare(self, emit: Emit, agent: Agent) -> tuple[int, int]:
-        """Warm everything for ``agent``; ``(input_rate, output_rate)`` in Hz."""
-        self._stt.prepare(agent)
-        engine, voice = self._voice(agent)
-        return self._stt.input_rate, engine.prepare(voice)
+    def prepare(self, emit: Emit, agent: Agent, parts: frozenset[str] = SOUND) -> tuple[int, int]:
+        """Warm ``parts`` for ``agent``; ``(input_rate, output_rate)`` in Hz, 0 for what is no part of it."""
+        heard = spoken = 0
+        if "stt" in parts:
+            self._stt.prepare(agent)
+            heard = self._stt.input_rate
+        if "tts" in parts:
+            engine, voice = self._voice(agent)
+            spoken = engine.prepare(voice)
+        return heard, spoken
 
     def transcribe(self, emit: Emit, agent: Agent, pcm: bytes, rate: int, brief: bool) -> Transcript:
         """``pcm`` is at ``rate`` Hz, a whole fraction of what ``prepare`` said, or just that."""

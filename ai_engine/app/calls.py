@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import structlog
 
+from ai_engine.app.openings import agent_for, briefing_for
 from ai_engine.app.sound import Sound
+from ai_engine.app.tools import CallTools
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.audio.speech import make_scorer
@@ -22,9 +24,8 @@ from ai_engine.session.media_path import Downstream, Way
 from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
 from ai_engine.session.prompts import load_prompts
 from ai_engine.session.roster import Breaker, Candidate
-from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.turn_judge import TurnJudge
-from ai_engine.tools import BUILT_IN
+from ai_engine.tools.template import fill_known
 from ai_engine.transports.dialplan import DialplanCall
 
 log = structlog.get_logger(__name__)
@@ -46,11 +47,11 @@ class CallFactory:
         """``agents`` by the name of their provider, in place of our own. Raises ConfigError."""
         self._config = config
         self._sound = sound
-        self._observers = observers
+        self.tools = CallTools(config)
+        self._observers = (*observers, *self.tools.observers)
         self._agents = agents or {}
         self.breakers = {name: Breaker() for agent in config.agents for name in config.providers_of(agent)}
         """Of each provider in use, by name."""
-        self._toolbox = Toolbox(BUILT_IN.values())
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
         self._workers = ThreadPoolExecutor(1, "turn-model")
@@ -69,6 +70,10 @@ class CallFactory:
             assert isinstance(control, AriCallControl)
             ways, call_id = self._sound.ways(), str(uuid4())
             format = await self._format(control, ways)
+        dialled = control.variables.get("did") or control.dialled
+        facts = {"agent": name, "call_id": call_id, "caller": control.caller_number, "dialled": dialled}
+        found = await self.tools.find_out(name, facts)
+        toolbox = self.tools.toolbox(name)
         return CallSession(
             control=control,
             ways=ways,
@@ -77,13 +82,14 @@ class CallFactory:
             briefing=Briefing(
                 call_id=call_id,
                 agent=self._config.agent(name),
-                greeting=self._config.greeting(name),
-                prompt=self._config.prompt(name),
+                greeting=fill_known(self._config.greeting(name), facts | found),
+                prompt=fill_known(self._config.prompt(name), facts | found),
                 caller_number=control.caller_number,
-                dialled=control.variables.get("did") or control.dialled,
-                tools=self._toolbox.specs,
+                dialled=dialled,
+                tools=toolbox.specs,
+                facts=found,
             ),
-            tools=self._toolbox,
+            tools=toolbox,
             observers=self._observers,
             prompts=self._prompts[format],
             ear=self._ear(format),
@@ -91,6 +97,16 @@ class CallFactory:
             clock=time.monotonic,
             store=self._sound.store,
             judge=self._judge(format),
+        )
+
+    def probed(self) -> list[Candidate]:
+        """Every provider in use, to be tried with no call."""
+        return [self._candidate(provider, SLIN8) for provider in self.breakers]
+
+    def probe_briefing(self, provider: str) -> Briefing:
+        """What ``provider`` is told when it is tried."""
+        return briefing_for(
+            self._config, provider, "probe", self.tools.toolbox(agent_for(self._config, provider)).specs
         )
 
     def close(self) -> None:
@@ -113,7 +129,9 @@ class CallFactory:
         return Candidate(provider, partial(maker, format), self.breakers[provider])
 
     def _make_agent(self, provider: str, format: AudioFormat) -> Agent:
-        return make_agent(provider, self._config.provider_settings(provider), fitting(self._config, format))
+        return make_agent(
+            provider, self._config.provider_settings(provider), fitting(self._config, format, self.tools.http)
+        )
 
     def _ear(self, format: AudioFormat) -> VoiceActivity:
         settings = self.settings.vad

@@ -6,12 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
 
+from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
+from ai_engine.app.probes import Probes
 from ai_engine.app.sound import Sound
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
 from ai_engine.config import EngineConfig
@@ -55,6 +58,13 @@ class App:
         observers: list[Observer] = [CallLog(), self._tally, *([self._recorder] if self._recorder else [])]
         self._sound = Sound(config, lambda: self._ari.abilities, lambda call: self._registry.admit(call))
         self._calls = CallFactory(config, self._sound, observers, agents)
+        self._probes = Probes(
+            self._calls.probed() if config.health.probe_seconds else (),
+            self._calls.probe_briefing,
+            partial(printable, config),
+            config.health.probe_seconds,
+            self._calls.settings.provider_start_seconds,
+        )
         self._registry = Registry(self._calls.make, self._calls.settings)
         self._ari = AriApp(ari_settings(config), self._registry.admit)
         self._heartbeat = Heartbeat()
@@ -99,16 +109,21 @@ class App:
         gc.freeze()
 
     async def _serve(self, stop: asyncio.Event) -> None:
+        self._calls.tools.open()
         beat = asyncio.create_task(self._heartbeat.run())
+        probing = asyncio.create_task(self._probes.run())
         ari = asyncio.create_task(self._ari.run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({ari, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        probing.cancel()
         log.info("engine stopping", calls=len(self._registry.calls), drain_seconds=_DRAIN_SECONDS)
         await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
         await self._sound.close()
         await self._ari.close()
+        await self._calls.tools.close()
         beat.cancel()
         stopped.cancel()
+        await asyncio.wait({probing})
         await ari
 
     # -- health ----------------------------------------------------------------------------------------------
@@ -132,6 +147,7 @@ class App:
             },
             **self._sound.snapshot(),
             "providers": self._providers(),
+            "tools": self._calls.tools.snapshot(),
             "media_directory": check_media_directory(self._config.media.directory),
             "calls": {
                 "now": [
@@ -169,6 +185,7 @@ class App:
                 "failures": breaker.failures,
                 "trips": breaker.trips,
                 "reason": breaker.reason,
+                "last_probe": self._probes.latest(name),
             }
         return found
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 
 from ai_engine.ari.client import Ari
+from ai_engine.ari.consult_leg import MEETING_CONTEXT, MEETING_EXTENSION, MEETING_VARIABLE, AriConsultLeg
 from ai_engine.ari.media_leg import MediaLeg
 from ai_engine.ari.playbacks import Playbacks
 from ai_engine.ari.presence import Presence
@@ -33,7 +34,7 @@ from ai_engine.protocol.ari import (
     StasisEnd,
     is_wideband,
 )
-from ai_engine.session.ports import Leg, Topology
+from ai_engine.session.ports import ConsultLeg, Leg, Topology
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,9 @@ class AriCallControl:
         self._caller = Presence(channel.id)
         self._playbacks = Playbacks(ari, subscriptions, self._caller)
         self._leg: MediaLeg | None = None
+        self._consult_legs: list[AriConsultLeg] = []
+        self._meeting: AriConsultLeg | None = None
+        """The leg the caller is to meet."""
         self._transferring = False
         self._hangup_cause: int | None = None
         self._log = log.bind(channel=channel.id)
@@ -126,6 +130,22 @@ class AriCallControl:
         finally:
             self._leave(None)
         await self.drop_leg()
+        for leg in self._consult_legs:
+            await (leg.meet() if leg is self._meeting and self._transferring else leg.hang_up())
+
+    # -- a human who is asked first ----------------------------------------------------------------------------
+
+    def consult_leg(self) -> ConsultLeg:
+        leg = AriConsultLeg(self._ari, self._subscriptions, self.channel_id, self.caller_number)
+        self._consult_legs.append(leg)
+        return leg
+
+    async def arrange_meeting(self, leg: ConsultLeg) -> tuple[str, str]:
+        assert isinstance(leg, AriConsultLeg)
+        await leg.hush()
+        await self.set_variables({MEETING_VARIABLE: leg.channel_id})
+        self._meeting = leg
+        return MEETING_CONTEXT, MEETING_EXTENSION
 
     # -- the media leg -------------------------------------------------------------------------------------
 

@@ -139,6 +139,29 @@ class Ari:
             app=self._app,
         )
 
+    async def call_extension(
+        self, channel_id: str, other_id: str, extension: str, *, caller_id: str, seconds: int, originator: str
+    ) -> None:
+        """Call the dialplan's ``extension`` (with ``@context``) for at most ``seconds``.
+
+        What answers is our application's channel ``channel_id``; its other half in the dialplan is ``other_id``.
+        """
+        await self._ask(
+            "channels",
+            "originateWithId",
+            channelId=channel_id,
+            otherChannelId=other_id,
+            endpoint=f"Local/{extension}",
+            app=self._app,
+            callerId=caller_id,
+            timeout=seconds,
+            originator=originator,
+        )
+
+    async def has_extension(self, channel_id: str, context: str, extension: str) -> bool:
+        """Whether the dialplan has ``context,extension,1``; needs ``func_dialplan.so``."""
+        return await self.variable(channel_id, f"DIALPLAN_EXISTS({context},{extension},1)") == "1"
+
     async def start_silence(self, channel_id: str) -> None:
         """Send silence to a channel to which nothing else is sent."""
         await self._ask("channels", "startSilence", channelId=channel_id)

@@ -21,6 +21,13 @@ _REQUESTS = (
     ("bridges", "addChannel", "POST", "/bridges/{bridgeId}/addChannel", "channel"),
     ("channels", "list", "GET", "/channels", ""),
     ("channels", "get", "GET", "/channels/{channelId}", ""),
+    (
+        "channels",
+        "originateWithId",
+        "POST",
+        "/channels/{channelId}",
+        "endpoint app callerId timeout otherChannelId originator",
+    ),
     ("channels", "hangup", "DELETE", "/channels/{channelId}", "reason"),
     ("channels", "answer", "POST", "/channels/{channelId}/answer", ""),
     (

@@ -24,7 +24,10 @@ SNOOP_PREFIX = "offhook-snoop-"
 BRIDGE_PREFIX = "offhook-bridge-"
 """Ids of the bridges we create, followed by the UUID of the media leg in them."""
 
-OUR_CHANNELS = (MEDIA_PREFIX, SNOOP_PREFIX)
+CONSULT_PREFIX = "offhook-consult-"
+"""Ids of the channels of humans who are asked whether they take a call, followed by a UUID."""
+
+OUR_CHANNELS = (MEDIA_PREFIX, SNOOP_PREFIX, CONSULT_PREFIX)
 """What the id of a channel begins with that is no caller."""
 
 _NOBODY: frozenset[int] = frozenset()

@@ -81,6 +81,10 @@ class Prompt(StrEnum):
     """'Please hold the line, I am connecting you to a person.'"""
     WAIT = "wait"
     """'One moment, please.'"""
+    SCREEN = "screen"
+    """'You have a call. Press one to take it, or two to decline.', for the human who is asked."""
+    MUSIC = "music"
+    """A few notes, played again and again to a caller who waits."""
 
 
 @dataclass(frozen=True, slots=True)

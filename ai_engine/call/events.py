@@ -320,6 +320,11 @@ class SilenceElapsed(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnUnheard(CallEvent):
+    """A provider with ears of its own has neither answered the caller's turn nor said what it heard."""
+
+
+@dataclass(frozen=True, slots=True)
 class PatienceElapsed(CallEvent):
     """The caller waits for an answer that takes longer than usual, and hears nothing."""
 
@@ -349,6 +354,23 @@ class TransferAsked(CallEvent):
     context: str = ""
     """Where in the dialplan, with ``extension``; empty: where the configuration has its human."""
     extension: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultationBegan(CallEvent):
+    """A human is asked whether they take the call; the caller waits."""
+
+    context: str
+    """Where in the dialplan, with ``extension``."""
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultationEnded(CallEvent):
+    """The human has answered, or will not."""
+
+    outcome: str
+    """As ``ToolContext.consult`` has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,18 @@ class Transcript:
     def __init__(self) -> None:
         self.utterances: list[Utterance] = []
         self._replies: dict[ReplyId, Utterance] = {}
+        self._awaited: Utterance | None = None
+        """The turn of the caller whose words are to come."""
+
+    def caller_paused(self, now: float) -> None:
+        """The caller's turn is over; its words may come after those of the answer, and belong here."""
+        self._awaited = Utterance("caller", now)
 
     def caller_said(self, text: str, now: float) -> None:
         """``text`` is empty for speech that was not understood."""
-        self.utterances.append(Utterance("caller", now, [_Clause(text)]))
+        said, self._awaited = self._awaited or Utterance("caller", now), None
+        said.clauses.append(_Clause(text))
+        self._insert(said)
 
     def agent_said(self, reply: ReplyId, text: str, now: float, provider: str = "") -> None:
         """Words of a reply; the audio reported next carries them."""
@@ -85,6 +93,13 @@ class Transcript:
                 left -= clause.ms
         if not utterance.text:
             self.utterances.remove(utterance)
+
+    def _insert(self, said: Utterance) -> None:
+        """In its place by time: an answer that came before its question was understood stands after it."""
+        place = len(self.utterances)
+        while place and self.utterances[place - 1].at > said.at:
+            place -= 1
+        self.utterances.insert(place, said)
 
     def lines(self) -> list[dict[str, object]]:
         """Plain data, ready for JSON."""

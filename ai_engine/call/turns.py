@@ -10,6 +10,8 @@ from ai_engine.call.actions import (
     HoldPlayout,
     Listen,
     Nudge,
+    PlayPrompt,
+    Prompt,
     ResumePlayout,
     StartSilenceTimer,
     StopPlayout,
@@ -28,10 +30,13 @@ from ai_engine.call.events import (
     CallerStirred,
     CallerUnheld,
     CallEvent,
+    ConsultationBegan,
+    ConsultationEnded,
     DigitReceived,
     DoubtElapsed,
     FalseAlarm,
     PlayoutDrained,
+    PlayoutIdle,
     PlayoutResumed,
     ReplyBegan,
     SilenceElapsed,
@@ -52,6 +57,8 @@ class Floor(StrEnum):
     """The agent is held; the sound is over and may have been a word."""
     AWAY = "away"
     """The caller put us on hold."""
+    WAITING = "waiting"
+    """We put the caller on hold: a human is asked whether they take the call."""
 
 
 Row = tuple[Floor, tuple[Action, ...]]
@@ -91,6 +98,9 @@ TRANSITIONS: dict[tuple[Floor, type[CallEvent]], Row] = {
     (Floor.CONTESTED, ReplyBegan): (Floor.AGENT_PENDING, (StopPlayout(),)),
     (Floor.WEIGHED, ReplyBegan): (Floor.AGENT_PENDING, (StopPlayout(),)),
     (Floor.AWAY, CallerUnheld): (Floor.NOBODY, (StartSilenceTimer(), ResumePlayout())),
+    # The agent's last words come first; then, and whenever it has come to its end, the music.
+    (Floor.WAITING, PlayoutIdle): (Floor.WAITING, (PlayPrompt(Prompt.MUSIC),)),
+    (Floor.WAITING, ConsultationEnded): (Floor.NOBODY, (StopPlayout(), StartSilenceTimer())),
 }
 """What is not listed changes nothing."""
 
@@ -101,6 +111,14 @@ TRANSITIONS |= {
 # What the caller said last is still answered; the answer waits.
 TRANSITIONS[Floor.CALLER, CallerHeld] = (Floor.AWAY, (HoldPlayout(), AskAgent()))
 TRANSITIONS[Floor.CONTESTED, CallerHeld] = (Floor.AWAY, (Dismiss(), HoldPlayout()))
+TRANSITIONS |= {
+    (floor, ConsultationBegan): (Floor.WAITING, (StopSilenceTimer(), ResumePlayout()))
+    for floor in (Floor.NOBODY, Floor.AGENT_PENDING, Floor.AGENT, Floor.WEIGHED, Floor.AWAY)
+}
+TRANSITIONS |= {
+    (floor, ConsultationBegan): (Floor.WAITING, (Dismiss(), ResumePlayout()))
+    for floor in (Floor.CALLER, Floor.CONTESTED)
+}
 
 
 class Turns:

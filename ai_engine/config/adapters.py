@@ -6,6 +6,7 @@ from ai_engine.audio.level import LevelSettings
 from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config.model import EngineConfig
+from ai_engine.remote.http import SharedHttp
 from ai_engine.session.ports import Fitting
 from ai_engine.session.settings import SessionSettings
 from ai_engine.transports.addresses import host_port
@@ -69,13 +70,14 @@ def sound_files_settings(config: EngineConfig) -> SoundFilesSettings:
     return SoundFilesSettings(config.media.directory, config.media.asterisk_directory)
 
 
-def fitting(config: EngineConfig, line: AudioFormat) -> Fitting:
-    """For every provider."""
+def fitting(config: EngineConfig, line: AudioFormat, http: SharedHttp) -> Fitting:
+    """For every provider; whoever made ``http`` closes it."""
     return Fitting(
         line=line,
         keys={name: key.get_secret_value() for name, key in config.secrets.keys.items()},
         preroll_ms=config.vad.preroll_ms,
         heartbeat_seconds=config.streaming.keepalive_ms / 1000,
+        http=http,
     )
 
 

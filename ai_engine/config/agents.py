@@ -59,6 +59,8 @@ class AgentSection(Section):
     """The first words; absent means `llm.initial_greeting`."""
     prompt: str | None = None
     """Instructions for models that read them; absent means `llm.prompt`."""
+    tools: tuple[str, ...] | None = None
+    """The tools it may use, by name, `NAME.*` for all of an MCP server; absent means the engine's own."""
     intents: Mapping[str, Intent] = {}
     """What the embedded dialog of the local server understands, by name; models that read a `prompt` need none."""
     slots: Mapping[SlotName, Annotated[tuple[Phrase, ...], Field(min_length=1)]] = {}
@@ -76,7 +78,7 @@ class AgentSection(Section):
         """The `agent` object of docs/local_ai_protocol.md but for `greeting` and `prompt`."""
         return {
             "name": name,
-            **self.model_dump(mode="json", exclude={"provider", "fallback_providers", "greeting", "prompt"}),
+            **self.model_dump(mode="json", exclude={"provider", "fallback_providers", "tools", "greeting", "prompt"}),
         }
 
     def unknown_slots(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -1,7 +1,7 @@
 """From file, ``.env`` and environment to one checked ``EngineConfig``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -18,15 +18,22 @@ from ai_engine.errors import ConfigError
 _SECRET_WORDS = ("password", "secret", "token", "api_key", "username")
 
 
-def load(path: Path, environ: Mapping[str, str], env_file: Path | None = None) -> EngineConfig:
-    """Read and check everything. Raises one ConfigError that names every problem, a line each."""
+def load(
+    path: Path, environ: Mapping[str, str], env_file: Path | None = None, also: Sequence[str] = ()
+) -> EngineConfig:
+    """Read and check everything. Raises one ConfigError that names every problem, a line each.
+
+    ``also``: providers that are used though no agent names them.
+    """
     given = gather(environ, env_file)
     document = _read_file(path)
     problems = _Problems(path, document, apply(document.data, given))
     for place, line, why in document.problems:
         problems.at_line(line, place, why)
     file = _check_file(document.data, problems)
-    secrets = _check_secrets(given, file.keys_needed() if file and not problems else {}, problems)
+    for _, why in file.strangers(also) if file else ():
+        problems.add(why)
+    secrets = _check_secrets(given, file.keys_needed(also) if file and not problems else {}, problems)
     if problems or file is None or secrets is None:
         raise ConfigError(str(problems))
     return EngineConfig(**{name: getattr(file, name) for name in ConfigFile.model_fields}, secrets=secrets)
@@ -132,6 +139,10 @@ def _sentence(detail: ErrorDetails, known: tuple[str, ...]) -> str:
             return f'must be text; put it in quotes: "{json.dumps(detail["input"])}"'
         case "value_error":
             return detail["msg"].removeprefix("Value error, ")
+        case "union_tag_not_found":
+            return "needs a `type`, since its name is none"
+        case "union_tag_invalid":
+            return f"there is no type {detail['ctx']['tag']!r} (known here: {detail['ctx']['expected_tags']})"
         case "model_type" | "dict_type" | "mapping_type":
             return "must be a section with keys of its own"
     text = detail["msg"].replace("Input should", "must").replace("String should", "must")

@@ -1,13 +1,13 @@
 """What ``config/ai-agent.yaml`` may say, section by section, with units, ranges and defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
 from ai_engine.config.agents import AgentSection
-from ai_engine.config.providers import AGENTS, Providers, keys_of
+from ai_engine.config.providers import AGENTS, Pipelines, Providers, keys_of
 from ai_engine.config.sound import (
     AudioSocketSection,
     BargeIn,
@@ -17,6 +17,7 @@ from ai_engine.config.sound import (
     VadSection,
     WebSocketSection,
 )
+from ai_engine.config.tools import ToolsSection
 from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, Word
 
 Place = tuple[str | int, ...]
@@ -79,6 +80,9 @@ class Health(Section):
     """Address to listen on."""
     port: ListenPort = 15000
     """TCP port to listen on; 0 takes any free one."""
+    probe_seconds: Annotated[float, Field(ge=0, le=3600)] = 15.0
+    """How often a session is opened with a provider that is left alone after failures, to see whether it is back. Every
+    provider is tried once at the start, too. 0 tries nothing."""
 
 
 class Recording(Section):
@@ -124,6 +128,9 @@ class ConfigFile(Section):
     """The agents by name; the dialplan chooses one with `Stasis(app,agent=NAME)`."""
     providers: Providers = {}
     """The AIs an agent can be run by, by name. A name that is no type needs a `type`."""
+    pipelines: Pipelines = {}
+    """Mixes of speech to text, language model and text to speech, by name; agents use them like providers."""
+    tools: ToolsSection = ToolsSection()
     no_input: NoInput = NoInput()
     health: Health = Health()
     recording: Recording = Recording()
@@ -135,12 +142,19 @@ class ConfigFile(Section):
         if self.default_agent not in self.agents:
             yield ("default_agent",), f"there is no agent {self.default_agent!r} below agents"
         for name, agent in self.agents.items():
-            yield from self._strangers((agent.provider,) if agent.provider else (), ("agents", name, "provider"))
-            yield from self._strangers(agent.fallback_providers or (), ("agents", name, "fallback_providers"))
+            yield from self.strangers((agent.provider,) if agent.provider else (), ("agents", name, "provider"))
+            yield from self.strangers(agent.fallback_providers or (), ("agents", name, "fallback_providers"))
             for place, slot in agent.unknown_slots():
                 yield ("agents", name, *place), f"there is no slot {slot!r} below agents.{name}.slots"
-        yield from self._strangers((self.default_provider,), ("default_provider",))
-        yield from self._strangers(self.fallback_providers, ("fallback_providers",))
+            for index, tool in enumerate(agent.tools or ()):
+                if (why := self.tools.stranger(tool)) is not None:
+                    yield ("agents", name, "tools", index), why
+        yield from self.tools.contradictions()
+        for name in self.pipelines:
+            if name in self.providers or name in AGENTS:
+                yield ("pipelines", name), f"there is a provider {name!r} too: one of them needs another name"
+        yield from self.strangers((self.default_provider,), ("default_provider",))
+        yield from self.strangers(self.fallback_providers, ("fallback_providers",))
         legacy = self.legacy
         for name, door, comes in (("audiosocket", self.audiosocket, "connect"), ("legacy", legacy, "send")):
             if door.host in ("0.0.0.0", "::") and door.advertise is None:
@@ -166,7 +180,8 @@ class ConfigFile(Section):
 
     def provider_settings(self, name: str) -> Section:
         """What the file says of a provider, or the defaults of its type. Raises KeyError."""
-        return self.providers[name] if name in self.providers else AGENTS[name].settings()
+        named = self.providers.get(name) or self.pipelines.get(name)
+        return AGENTS[name].settings() if named is None else named
 
     def providers_of(self, agent: str) -> tuple[str, ...]:
         """Who may run ``agent``, the preferred one first. Raises KeyError."""
@@ -174,15 +189,29 @@ class ConfigFile(Section):
         fallbacks = self.fallback_providers if section.fallback_providers is None else section.fallback_providers
         return tuple(dict.fromkeys((section.provider or self.default_provider, *fallbacks)))
 
-    def keys_needed(self) -> Mapping[str, Place]:
-        """The environment variables with the secrets of all providers in use, and who needs each."""
-        used = dict.fromkeys(name for agent in self.agents for name in self.providers_of(agent))
-        return {key: ("providers", name) for name in used for key in keys_of(self.provider_settings(name))}
+    def tools_of(self, agent: str) -> tuple[str, ...]:
+        """The tools ``agent`` may use, `NAME.*` for all of an MCP server. Raises KeyError."""
+        named = self.agents[agent].tools
+        return self.tools.own if named is None else tuple(dict.fromkeys(named))
 
-    def _strangers(self, names: tuple[str, ...], place: Place) -> Iterator[tuple[Place, str]]:
+    def keys_needed(self, also: Iterable[str] = ()) -> Mapping[str, Place]:
+        """The environment variables with the secrets of all providers and tools in use, and who needs each.
+
+        ``also``: providers that are used beside those of the agents. Raises KeyError.
+        """
+        used = dict.fromkeys((*(name for agent in self.agents for name in self.providers_of(agent)), *also))
+        tools = (need for agent in self.agents for need in self.tools.secrets(self.tools_of(agent)))
+        return {
+            key: ("pipelines" if name in self.pipelines else "providers", name)
+            for name in used
+            for key in keys_of(self.provider_settings(name))
+        } | dict(tools)
+
+    def strangers(self, names: Iterable[str], place: Place = ()) -> Iterator[tuple[Place, str]]:
+        """The names that are no provider's: where they stand, and what is wrong."""
         for name in names:
-            if name not in self.providers and name not in AGENTS:
-                known = ", ".join(dict.fromkeys((*self.providers, *AGENTS)))
+            if name not in {*self.providers, *self.pipelines, *AGENTS}:
+                known = ", ".join(dict.fromkeys((*self.providers, *self.pipelines, *AGENTS)))
                 yield place, f"there is no provider {name!r} (known: {known})"
 
 

@@ -1,5 +1,6 @@
 """A call as lines of the log: who said what, who interrupted whom, how it ended."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,6 +15,8 @@ from ai_engine.call.events import (
     CallerSaid,
     CallerUnheld,
     CallEvent,
+    ConsultationBegan,
+    ConsultationEnded,
     DigitReceived,
     DigitsAsked,
     FalseAlarm,
@@ -23,6 +26,8 @@ from ai_engine.call.events import (
     PlayoutHeld,
     PlayoutResumed,
     ReplyCut,
+    ReplyEnded,
+    ReplyId,
     ReplyText,
     ToolAsked,
     TransferAsked,
@@ -36,13 +41,14 @@ _SENTENCES: dict[type[CallEvent], str] = {
     CallerHungUp: "caller hung up",
     CallerMuttered: "caller muttered",
     CallerUnheld: "caller is back",
+    ConsultationBegan: "human is asked",
+    ConsultationEnded: "human was asked",
     FalseAlarm: "false alarm",
     HangupAsked: "hangup asked",
     MediaAttached: "sound flows",
     PlayoutHeld: "agent waits",
     PlayoutResumed: "agent goes on",
     ReplyCut: "agent interrupted",
-    ReplyText: "agent says",
     ToolAsked: "tool asked",
     TransferAsked: "transfer asked",
 }
@@ -54,6 +60,8 @@ class CallLog:
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
+        self._said: dict[str, dict[ReplyId, list[str]]] = defaultdict(dict)
+        """Words of the replies that are being made: they come in pieces."""
 
     def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
         self._began[call_id] = now
@@ -69,6 +77,10 @@ class CallLog:
                 log.info("keys asked", call_id=call_id)
             case FellBack():
                 log.warning("sound does not travel this way, trying the next", call_id=call_id, **_details(event))
+            case ReplyText(reply, text):
+                self._said[call_id].setdefault(reply, []).append(text)
+            case ReplyEnded(reply) if words := self._said[call_id].pop(reply, None):
+                log.info("agent says", call_id=call_id, reply=reply, text=" ".join(words))
             case _ if type(event) in _SENTENCES:
                 log.info(_SENTENCES[type(event)], call_id=call_id, **_details(event))
             case _:
@@ -81,6 +93,7 @@ class CallLog:
         """What was said has been logged as it was said."""
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
+        self._said.pop(call_id, None)
         seconds = round(now - self._began.pop(call_id, now), 1)
         log.info("call ended", call_id=call_id, reason=reason, seconds=seconds)
 

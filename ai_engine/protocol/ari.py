@@ -127,6 +127,14 @@ class ChannelDestroyed(ChannelEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Dial(ChannelEvent):
+    """An attempt to call the channel got further."""
+
+    status: str
+    """``RINGING``, ``ANSWER``, ``BUSY``, ``NOANSWER`` …; empty at the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelDtmfReceived(ChannelEvent):
     """A key was pressed and released."""
 
@@ -170,6 +178,8 @@ def parse_event(message: object) -> AriEvent | None:
             return ApplicationReplaced(_text(data, "application", ""))
         case "PlaybackStarted" | "PlaybackFinished":
             return _playback_event(kind, _mapping(data.get("playback")))
+        case "Dial":
+            return Dial(_text(_mapping(data.get("peer")), "id"), _text(data, "dialstatus", ""))
         case _ if kind in _CHANNEL_EVENTS:
             return _channel_event(kind, data)
     return None

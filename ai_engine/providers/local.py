@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -41,6 +41,9 @@ _PARCEL_MS = 100
 
 _LINE_RATES = (8000, 16000)
 """Hz the wire knows for a line."""
+
+_NOT_DONE = {"ok": False, "error": "the caller interrupted, so it was not done"}
+"""What came of a tool that a reply asked for which nobody wanted any more."""
 
 _MOST_WAITING = 20_000 // _PARCEL_MS
 """Messages that may wait for a slow server (20 s of voice); beyond that it counts as lost."""
@@ -84,6 +87,8 @@ class LocalAgent:
         self._parcel_bytes = self.input_format.byte_count(_PARCEL_MS)
         self._open: set[ReplyId] = set()
         """Replies the server is still making."""
+        self._asked: dict[ReplyId, list[ToolAsked]] = {}
+        """Tools, by the reply that led to them: asked for when it has ended."""
         self._refused: set[ReplyId] = set()
         """Those of them nobody wants any more."""
         self._overflowed = False
@@ -176,8 +181,9 @@ class LocalAgent:
         if reply in self._open:
             self._refused.add(reply)
         self._post({"type": "cancel", "reply": reply, "heard_ms": round(heard_ms)})
+        self._leave_undone(self._asked.pop(reply, ()))
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+    def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         self._post({"type": "tool_result", "id": id, "result": dict(result)})
 
     # -- what the server tells us ---------------------------------------------------------------------------
@@ -230,9 +236,8 @@ class LocalAgent:
         if kind == "final":
             return self._final(int(said["turn"]), str(said["text"]))
         if kind == "tool":
-            if said["reply"] in self._refused:
-                return []
-            return [ToolAsked(str(said["id"]), str(said["name"]), dict(said["arguments"]), goes_on=False)]
+            self._tool(_reply_id(said["reply"]), said)
+            return []
         if kind == "error":
             if said["fatal"]:
                 raise ProviderError(f"local AI server: {_complaint(said)}")
@@ -241,6 +246,20 @@ class LocalAgent:
         if kind in ("reply", "token", "clause", "reply_end"):
             return self._of_reply(kind, _reply_id(said["reply"]), said)
         return []
+
+    def _tool(self, reply: ReplyId, said: dict[str, Any]) -> None:
+        asked = ToolAsked(
+            str(said["id"]), str(said["name"]), dict(said["arguments"]), goes_on=bool(said.get("goes_on", False))
+        )
+        if reply in self._refused:
+            self._leave_undone([asked])
+        else:
+            self._asked.setdefault(reply, []).append(asked)
+
+    def _leave_undone(self, tools: Iterable[ToolAsked]) -> None:
+        for asked in tools:
+            if asked.goes_on:  # the server waits for what comes of it
+                self.answer_tool(asked.id, _NOT_DONE)
 
     def _final(self, turn: int, text: str) -> list[CallEvent]:
         was_brief = turn in self._brief
@@ -259,7 +278,7 @@ class LocalAgent:
         if kind == "reply_end":
             self._open.discard(reply)
             self._refused.discard(reply)
-            return [ReplyEnded(reply)]
+            return [ReplyEnded(reply), *self._asked.pop(reply, ())]
         if reply in self._refused:
             return []
         if kind == "reply":
@@ -312,8 +331,13 @@ def _start_message(briefing: Briefing, line_rate: int | None) -> dict[str, Any]:
         "protocol": _PROTOCOL,
         "call_id": briefing.call_id,
         "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": briefing.prompt},
-        "history": [[said.speaker, said.text] for said in briefing.history if said.speaker != "tool"],
+        "history": [[said.speaker, said.text] for said in briefing.history],
     }
+    if briefing.tools:
+        message["tools"] = [
+            {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+            for tool in briefing.tools
+        ]
     if line_rate is not None:
         message["rate"] = line_rate
     return message

@@ -43,8 +43,12 @@ class RemoteSocket:
         headers: Mapping[str, str] | None = None,
         heartbeat_seconds: float = 10.0,
         most_waiting: int = _MOST_WAITING,
+        direct: bool = False,
     ) -> Self:
-        """Connect; whoever calls says how long it may take, by cancelling. Raises ProviderError."""
+        """Connect; whoever calls says how long it may take, by cancelling. Raises ProviderError.
+
+        ``direct``: past any proxy of the environment, to a machine of one's own.
+        """
         try:
             socket = await connect(
                 url,
@@ -54,6 +58,7 @@ class RemoteSocket:
                 ping_timeout=heartbeat_seconds,
                 close_timeout=_CLOSE_SECONDS,
                 max_size=_MOST_BYTES,
+                proxy=None if direct else True,
                 compression=None,  # sound does not shrink, and the delay is the caller's
             )
         except InvalidStatus as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from ai_engine.call.actions import Prompt
-from ai_engine.call.events import AgentFailed, AgentLost, PatienceElapsed, ReplyId, ToolAnswered, ToolAsked
+from ai_engine.call.events import AgentFailed, AgentLost, PatienceElapsed, ReplyId, ToolAnswered, ToolAsked, TurnUnheard
 from ai_engine.call.transcript import Transcript
 from ai_engine.call.turns import Floor
 from ai_engine.session.agent_seat import AgentSeat
@@ -16,6 +16,9 @@ from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
 from ai_engine.session.tool_desk import ToolDesk
 from ai_engine.session.voice_line import VoiceLine
+
+REPLY_DUE = (AgentFailed, TurnUnheard)
+"""What will happen when nothing is heard of the agent."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,8 @@ class AgentDesk:
         self._debt = Debt()
         self._own_words: ReplyId | None = None
         """The engine's latest sentence of its own: it answers nothing."""
+        self._asked_after: ReplyId = ReplyId(0)
+        """The latest reply when the agent was asked for something."""
         self._expiring = False
         self._log = log.bind(call_id=call_id)
 
@@ -61,6 +66,7 @@ class AgentDesk:
     def ask(self, owed: Owed, *, last: bool = False) -> None:
         """Ask the agent to speak, and give it time to; ``last``: a nudge with which the call ends."""
         self._debt.asked(owed)
+        self._asked_after = self._seat.latest
         match owed:
             case Owed.GREETING:
                 self._seat.greet()
@@ -68,33 +74,53 @@ class AgentDesk:
                 self._seat.caller_paused()
             case Owed.NUDGE:
                 self._seat.nudge(last=last)
-        self.await_reply(self._seat.patience_seconds if owed is Owed.ANSWER else 0.0)
+        patience = self._seat.patience_seconds
+        if owed is Owed.ANSWER and patience and not self._line.held:
+            self._timers.cancel(AgentFailed)
+            self._timers.start(self._settings.reply_seconds + patience, TurnUnheard())
+        else:
+            self.await_reply()
 
-    def await_reply(self, patience_seconds: float = 0.0) -> None:
+    def await_reply(self) -> None:
         """AgentFailed happens unless something is heard in time."""
         if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
             return
-        seconds = self._settings.reply_seconds + patience_seconds
-        self._timers.start(seconds, AgentFailed(f"{self._seat.provider} gave no reply within {seconds} s"))
+        self._timers.cancel(TurnUnheard)
+        self._timers.start(self._settings.reply_seconds, self._no_reply())
+
+    def turn_unheard(self) -> AgentFailed | None:
+        """What it did not answer may have been noise to it: it is asked for something that needs no ears."""
+        if self._debt.words:
+            return self._no_reply()
+        self.ask(Owed.NUDGE)
+        return None
+
+    def _no_reply(self) -> AgentFailed:
+        return AgentFailed(f"{self._seat.provider} gave no reply within {self._settings.reply_seconds} s")
 
     def sounded(self, reply: ReplyId) -> None:
         """Something of ``reply`` was heard, or all there was."""
-        if reply != self._own_words:
-            self._timers.cancel(AgentFailed, PatienceElapsed)
+        if reply == self._own_words:
+            return
+        self._timers.cancel(*REPLY_DUE)
+        if not self._tools.busy:
+            self._timers.cancel(PatienceElapsed)
 
     def understood(self, words: str) -> None:
         """What the caller said last."""
         self._debt.understood(words)
 
-    def paid(self) -> None:
-        """A reply was made to its end."""
-        self._debt.paid()
+    def made(self, reply: ReplyId) -> None:
+        """``reply`` was made to its end: one that was begun after the agent was asked pays."""
+        if reply > self._asked_after:
+            self._debt.paid()
 
     # -- tools ---------------------------------------------------------------------------------------------
 
     def use_tool(self, asked: ToolAsked) -> None:
         if asked.goes_on:
             self._debt.goes_on()
+            self._asked_after = self._seat.latest
             self._timers.start(self._settings.tool_patience_seconds, PatienceElapsed())
         self._tools.use(asked)
 
@@ -102,7 +128,8 @@ class AgentDesk:
         """Tell whoever asked; ``talking``: there is still something to be said in this call."""
         asked = self._tools.answered(answer)
         self._transcript.tool_answered(asked.name, asked.arguments, answer.result, answer.ms, now)
-        self._seat.answer_tool(answer.id, answer.result)
+        self._asked_after = self._seat.latest
+        self._seat.answer_tool(answer.id, answer.result, last=not talking)
         if asked.goes_on and talking and self._floor() in (Floor.NOBODY, Floor.AGENT_PENDING):
             self.await_reply()
 
@@ -110,7 +137,7 @@ class AgentDesk:
 
     def let_go(self, event: AgentFailed | AgentLost) -> None:
         """The agent is lost: what it made is still played."""
-        self._timers.cancel(AgentFailed)
+        self._timers.cancel(*REPLY_DUE)
         self._line.send_away()
         self._line.finish_all()
         if self._seat.vacate(event.reason):
@@ -135,6 +162,7 @@ class AgentDesk:
             self._seat.caller_spoke()
             self._line.replay()
         elif self._debt.owed is Owed.ANSWER and self._debt.words:
+            self._asked_after = self._seat.latest
             self._seat.respond(self._debt.words)
             self.await_reply()
         elif self._debt.owed is Owed.ANSWER:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import structlog
@@ -53,7 +52,8 @@ class AgentSeat:
         self._agent: Agent | None = None
         self._opening: Agent | None = None
         self._generation = 0
-        self._numbers = count(1)
+        self.latest = ReplyId(0)
+        """The number of the reply that was begun last."""
         self._ours: dict[ReplyId, ReplyId] = {}
         """Number in the call of each reply of the present agent."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -74,7 +74,8 @@ class AgentSeat:
 
     def own_reply(self) -> ReplyId:
         """A number for a sentence of the engine's own, after every reply so far and before those to come."""
-        return ReplyId(next(self._numbers))
+        self.latest = ReplyId(self.latest + 1)
+        return self.latest
 
     # -- who sits here ---------------------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class AgentSeat:
         if self._agent is not None and theirs is not None:
             self._agent.interrupt(theirs, heard_ms)
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
+    def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool) -> None:
         generation, _, theirs = id.partition(".")
         if self._agent is not None and generation == str(self._generation):
-            self._agent.answer_tool(theirs, result)
+            self._agent.answer_tool(theirs, result, last=last)

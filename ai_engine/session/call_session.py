@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -22,11 +23,13 @@ from ai_engine.call.turns import Floor
 from ai_engine.errors import AsteriskError, CallGone
 from ai_engine.session.agent_seat import AgentSeat
 from ai_engine.session.attachment import Attachment
+from ai_engine.session.consultation import Consultations
 from ai_engine.session.conversation import Conversation, Farewell
 from ai_engine.session.media_path import MediaPath, Way
 from ai_engine.session.ports import Briefing, CallControl, Observer, SoundStore
 from ai_engine.session.roster import Candidate, Roster
 from ai_engine.session.settings import SessionSettings
+from ai_engine.session.spoken import spoken
 from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.session.upkeep import Upkeep
@@ -59,9 +62,13 @@ class CallSession:
         judge: TurnJudge | None = None,
     ) -> None:
         """``format`` is the line's, and that of ``prompts``; ``clock`` is the loop's, in seconds; ``store`` is needed
-        where one of ``ways`` plays files. The first of ``candidates`` holds the call, the others where it fails."""
+        where one of ``ways`` plays files, and to ask a human. The first of ``candidates`` holds the call, the others
+        where it fails."""
         self.call_id = briefing.call_id
         self._control = control
+        self._format = format
+        self._briefing = briefing
+        self._candidates = candidates
         self._observers = observers
         self._settings = settings
         self._clock = clock
@@ -92,6 +99,7 @@ class CallSession:
             "caller": briefing.caller_number,
             "dialled": briefing.dialled,
             "channel": control.channel_id,
+            **briefing.facts,
         }
         self._attachment = Attachment(
             self.call_id,
@@ -121,6 +129,7 @@ class CallSession:
             self._line,
             self._attachment,
             tools,
+            Consultations(self.call_id, control, self._speak_aside, store, prompts, format, self._spawn, self.happened),
             control,
             self._upkeep,
             observers,
@@ -184,6 +193,12 @@ class CallSession:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
+
+    async def _speak_aside(self, text: str) -> bytes:
+        """``text`` in the voice of whoever holds the call, unheard by the caller."""
+        make = next(candidate.make for candidate in self._candidates if candidate.name == self._seat.provider)
+        briefing = replace(self._briefing, greeting=text, prompt="", history=(), tools=())
+        return await spoken(make, briefing, self._format)
 
     async def _arrive(self) -> None:
         try:

@@ -23,6 +23,8 @@ from ai_engine.call.events import (
     CallerSpoke,
     CallerUnheld,
     CallEvent,
+    ConsultationBegan,
+    ConsultationEnded,
     DigitReceived,
     DigitsAsked,
     DoubtElapsed,
@@ -45,16 +47,18 @@ from ai_engine.call.events import (
     ToolAnswered,
     ToolAsked,
     TransferAsked,
+    TurnUnheard,
 )
 from ai_engine.call.lifecycle import Lifecycle, Phase
 from ai_engine.call.transcript import Transcript
 from ai_engine.call.turns import Floor, Turns
 from ai_engine.errors import AsteriskError, CallGone
-from ai_engine.session.agent_desk import AgentDesk
+from ai_engine.session.agent_desk import REPLY_DUE, AgentDesk
 from ai_engine.session.agent_seat import AgentSeat
 from ai_engine.session.attachment import Attachment, Spawn
+from ai_engine.session.consultation import Consultations
 from ai_engine.session.debt import Owed
-from ai_engine.session.ports import CallControl, Observer, Said
+from ai_engine.session.ports import CallControl, Consultation, Observer, Said
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
 from ai_engine.session.tool_desk import ToolDesk
@@ -85,6 +89,7 @@ class Conversation:
         line: VoiceLine,
         attachment: Attachment,
         tools: Toolbox,
+        consultations: Consultations,
         control: CallControl,
         upkeep: Upkeep,
         observers: Sequence[Observer],
@@ -105,7 +110,7 @@ class Conversation:
         self._seat = seat
         self._line = line
         self._attachment = attachment
-        self._tools = tools
+        self._consultations = consultations
         self._control = control
         self._upkeep = upkeep
         self._observers = observers
@@ -145,6 +150,11 @@ class Conversation:
     @property
     def history(self) -> tuple[Said, ...]:
         return self._desk.history
+
+    async def consult(self, consultation: Consultation) -> str:
+        if self.phase is not Phase.TALKING:
+            return "failed: the call is ending"
+        return await self._consultations.hold(consultation)
 
     def close(self) -> None:
         """The call is over: no timer rings any more, and what was not heard is struck from the transcript."""
@@ -192,16 +202,26 @@ class Conversation:
                 self.transcript.agent_said(reply, text, now, self._seat.provider)
             case ReplyEnded(reply):
                 self._line.finish(reply)
-                self._desk.paid()
+                self._desk.made(reply)
             case ReplyCut(reply, heard_ms):
                 self.transcript.reply_cut(reply, heard_ms)
             case AgentSpoke(reply) | PlayoutDrained(reply):
                 self._desk.sounded(reply)
             case CallerHeld():
-                self._timers.cancel(AgentFailed, TimeRanOut)
+                self._timers.cancel(*REPLY_DUE, TimeRanOut)
             case CallerUnheld():
                 self._line.listen_anew()
                 self._time_last_words()
+            case ConsultationBegan():
+                self._nudges = 0
+                self._timers.cancel(*REPLY_DUE, DoubtElapsed, PatienceElapsed)
+                self._line.covered = True
+                asyncio.get_running_loop().call_soon(self._check_idle)
+            case ConsultationEnded():
+                self._line.covered = False
+                self._line.listen_anew()
+            case PlayoutIdle() if floor is Floor.WAITING:
+                self._consultations.last_word_played()
             case PlayoutIdle() if self._nudges > self._settings.no_input_limit:
                 self.happened(HangupAsked())
             case PlaybackEnded():
@@ -212,7 +232,7 @@ class Conversation:
                     self._desk.await_reply()
             case CallerSpoke() | CallerMeant() | CallerAnswered():
                 self._nudges = 0
-                self._timers.cancel(AgentFailed, DoubtElapsed, PatienceElapsed)
+                self._timers.cancel(*REPLY_DUE, DoubtElapsed, PatienceElapsed)
             case CallerSaid(text, True):
                 self._take_words(text, now, floor)
             case ToolAsked():
@@ -221,6 +241,8 @@ class Conversation:
                 self._desk.take_result(event, now, talking=self._lifecycle.phase is Phase.TALKING)
             case AgentExpiring():
                 self._desk.expires()
+            case TurnUnheard() if (failed := self._desk.turn_unheard()) is not None:
+                self.happened(failed)
             case PatienceElapsed() if self._lifecycle.phase is Phase.TALKING:
                 self._desk.ask_for_patience()
             case DigitReceived(digit):
@@ -232,7 +254,7 @@ class Conversation:
             case AgentFailed() | AgentLost():
                 self._desk.let_go(event)
             case MediaLost(reason) | MediaExhausted(reason) | PlayoutFailed(reason):
-                self._timers.cancel(AgentFailed)  # what nobody can hear is not late
+                self._timers.cancel(*REPLY_DUE)  # what nobody can hear is not late
                 self._log.warning("sound does not travel", reason=reason)
         self._desk.renew_if_quiet()
 
@@ -252,7 +274,7 @@ class Conversation:
         if digit == self._settings.human_digit:
             self._stop_playout()
             self.happened(TransferAsked(f"the caller pressed {digit}"))
-        elif self._lifecycle.conversing:
+        elif self._lifecycle.conversing and self.floor is not Floor.WAITING:
             self._nudges = 0
             self._seat.digit(digit)
 
@@ -277,6 +299,7 @@ class Conversation:
                 self._seat.caller_dismissed()
             case do.AskAgent():
                 self._line.memory.end()
+                self.transcript.caller_paused(self._clock())
                 self._desk.ask(Owed.ANSWER)
             case do.AskWhatItWas():
                 self._line.memory.end()
@@ -326,7 +349,7 @@ class Conversation:
 
     def _enter(self, phase: Phase) -> None:
         if phase in _LAST_WORDS:
-            self._timers.cancel(AgentFailed, SilenceElapsed, PatienceElapsed)
+            self._timers.cancel(*REPLY_DUE, SilenceElapsed, PatienceElapsed)
             self._time_last_words()
             if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
                 asyncio.get_running_loop().call_soon(self._check_idle)

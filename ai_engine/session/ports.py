@@ -152,6 +152,47 @@ class Player(Protocol):
         ...
 
 
+class Outcome(StrEnum):
+    """What came of asking a human to take a call."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """A human who is to be asked whether they take the call."""
+
+    context: str
+    """Where in the dialplan, with ``extension``."""
+    extension: str
+    briefing: str = ""
+    """What they are told before they decide."""
+    ring_seconds: float = 25.0
+
+
+class ConsultLeg(Protocol):
+    """The channel of a human who is asked whether they take the call; ``ring`` comes first, and once."""
+
+    async def ring(self, context: str, extension: str, seconds: float) -> Outcome | None:
+        """Call them, as the caller; None: they answered. Raises AsteriskError when they cannot be called."""
+        ...
+
+    async def play(self, uri: str) -> None:
+        """Begin to play a sound to them. Raises AsteriskError."""
+        ...
+
+    async def key(self) -> str | None:
+        """The next key they press; None: they hung up."""
+        ...
+
+    async def hang_up(self) -> None:
+        """Let them go, ringing or not; may be called more than once, never raises."""
+        ...
+
+
 class CallControl(Player, Protocol):
     """Command of one caller's channel in Asterisk.
 
@@ -192,6 +233,17 @@ class CallControl(Player, Protocol):
 
     async def transfer(self, context: str, extension: str) -> None:
         """Send the caller back to the dialplan (``context,extension,1``)."""
+        ...
+
+    def consult_leg(self) -> ConsultLeg:
+        """A new leg for a human to be asked; released by ``close`` at the latest. Raises AsteriskError."""
+        ...
+
+    async def arrange_meeting(self, leg: ConsultLeg) -> tuple[str, str]:
+        """Context and extension that join the caller with ``leg`` once they are sent there by ``transfer``.
+
+        The two are then Asterisk's, and stay together whatever becomes of us. Raises AsteriskError.
+        """
         ...
 
     async def hang_up(self) -> None: ...
@@ -242,6 +294,8 @@ class Briefing:
     history: tuple[Said, ...] = ()
     """What happened so far, when this agent takes over from another."""
     tools: tuple[ToolSpec, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What pre-call tools found out, by name; an empty text where they did not."""
 
     @property
     def agent_name(self) -> str:
@@ -327,8 +381,9 @@ class Agent(Protocol):
         """``reply`` was stopped on the line after ``heard_ms``; stop making it, and remember only what was heard."""
         ...
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
-        """What came of a ``ToolAsked``: go on, with a reply where one is due."""
+    def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
+        """What came of a ``ToolAsked``: go on, with a reply where one is due; none is when this was the ``last``
+        thing to do in the call."""
         ...
 
     def events(self) -> AsyncIterator[CallEvent]:
@@ -369,6 +424,13 @@ class ToolContext(Protocol):
         ...
 
     def happened(self, event: CallEvent) -> None: ...
+
+    async def consult(self, consultation: Consultation) -> str:
+        """Ask a human to take the call while the caller waits: one of ``Outcome``, or ``failed: reason``.
+
+        When they accept, the two are joined and the call leaves us.
+        """
+        ...
 
 
 class Observer(Protocol):

@@ -19,12 +19,19 @@ class Breaker:
         self._open_seconds = open_seconds
         self._closed_at: float | None = None
         """When it may be tried again; None while nothing is wrong."""
+        self._believed = False
+        """A probe's word was taken since it opened: the next one's is not, unless a probe has failed meanwhile."""
         self.failures = 0
         """In a row."""
         self.trips = 0
         """How often it opened."""
         self.reason = ""
         """Of the latest failure."""
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it opened, and has answered nobody since; one failure opens it again."""
+        return self._closed_at is not None
 
     def is_open(self, now: float) -> bool:
         """Whether the provider is left alone."""
@@ -33,7 +40,7 @@ class Breaker:
     def failed(self, now: float, reason: str, status: int = 0) -> None:
         self.failures += 1
         self.reason = reason
-        if self.failures >= self._most or status in _REFUSED:
+        if self.tripped or self.failures >= self._most or status in _REFUSED:
             self.trips += not self.is_open(now)
             self._closed_at = now + self._open_seconds
 
@@ -42,6 +49,27 @@ class Breaker:
         self.failures = 0
         self.reason = ""
         self._closed_at = None
+        self._believed = False
+
+    def probe_opened(self, now: float) -> None:
+        """A probe opened a session: callers may try it at once, and whether it answers is for them to find out.
+
+        Whoever opens sessions and then stalls would let caller after caller wait. So where it fails a caller again,
+        only time lets the next one try, until a probe has failed or somebody was answered.
+        """
+        if self._closed_at is None:
+            self.failures = 0
+            self.reason = ""
+        elif not self._believed:
+            self._believed = True
+            self._closed_at = min(self._closed_at, now)
+
+    def probe_failed(self, now: float, seconds: float, reason: str, status: int = 0) -> None:
+        """A probe opened no session: where it is left alone it stays so for ``seconds``, until the next probe."""
+        self._believed = False
+        self.failed(now, reason, status)
+        if self._closed_at is not None:
+            self._closed_at = max(self._closed_at, now + seconds)
 
 
 @dataclass(frozen=True, slots=True)

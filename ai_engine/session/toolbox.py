@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from jsonschema import Draft202012Validator
+from referencing import Registry
 
 from ai_engine.session.ports import Tool, ToolContext, ToolSpec
 
@@ -16,11 +17,14 @@ Result = Mapping[str, Any]
 
 
 class Toolbox:
-    """Made once for each agent of the configuration, used by all its calls."""
+    """What one agent may use."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._checks = {name: Draft202012Validator(dict(tool.parameters)) for name, tool in self._tools.items()}
+        # A registry of its own, since the default one fetches what a schema refers to.
+        self._checks = {
+            name: Draft202012Validator(dict(tool.parameters), registry=Registry()) for name, tool in self._tools.items()
+        }
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -37,10 +41,10 @@ class Toolbox:
         tool = self._tools.get(name)
         if tool is None:
             return _failed(f"there is no tool {name!r}; there are {', '.join(self._tools) or 'none'}")
-        problem = next(iter(self._checks[name].iter_errors(dict(arguments))), None)
-        if problem is not None:
-            return _failed(f"{'.'.join(map(str, problem.absolute_path)) or 'arguments'}: {problem.message}")
         try:
+            problem = next(iter(self._checks[name].iter_errors(dict(arguments))), None)
+            if problem is not None:
+                return _failed(f"{'.'.join(map(str, problem.absolute_path)) or 'arguments'}: {problem.message}")
             async with asyncio.timeout(tool.timeout_seconds):
                 return await tool.run(arguments, call)
         except TimeoutError:

@@ -89,6 +89,8 @@ class VoiceLine:
         self._agent: Agent | None = None
         self._to_agent: Resampler | None = None
         self._level: LevelNormaliser | None = None
+        self.covered = False
+        """Whether what the caller says is nobody's business: the agent hears silence, the ear nothing."""
 
     # -- the transport's side ------------------------------------------------------------------------------
 
@@ -265,6 +267,9 @@ class VoiceLine:
             self._happened(AgentFailed(f"the reply stood still for {self._stall_ticks * FRAME_MS / 1000:g} s"))
 
     def _hear(self, pcm: bytes) -> None:
+        if self.covered:
+            pcm = self._silence
+            self._ear.forget()
         self.memory.push(pcm)
         agent, to_agent = self._agent, self._to_agent
         if agent is not None and to_agent is not None:

@@ -8,7 +8,7 @@ import structlog
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
 from ai_engine.errors import AsteriskError, CallGone, PeerError
-from ai_engine.session.ports import Leg, Line, Media, Topology
+from ai_engine.session.ports import ConsultLeg, Leg, Line, Media, Topology
 from ai_engine.transports.audiosocket_connection import AudioSocketConnection
 from ai_engine.transports.codecs import codec
 
@@ -91,6 +91,12 @@ class DialplanCall:
 
     async def send_digits(self, digits: str) -> None:
         self._refuse("pressing keys")
+
+    def consult_leg(self) -> ConsultLeg:
+        raise AsteriskError("asking a human first needs ARI")
+
+    async def arrange_meeting(self, leg: ConsultLeg) -> tuple[str, str]:
+        raise AsteriskError("asking a human first needs ARI")
 
     async def events(self) -> AsyncIterator[CallEvent]:
         """``DigitReceived``, at last ``CallerHungUp``; or ``MediaLost`` and ``TakenBack`` when it was we who ended the

@@ -1,11 +1,12 @@
 """What a dialog backend does; it lives on the event loop, so a heavy model keeps its work in a process of its own."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from local_ai_server.agent import Agent
+from local_ai_server.tools import OWN, Tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class Act:
     """Ask the engine for a tool once the reply has been heard."""
 
     name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Verdict(Enum):
@@ -35,10 +37,13 @@ class LanguageModel(Protocol):
         """Build whatever ``agent`` needs. Raises AgentError."""
         ...
 
-    def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
+    def answer(
+        self, agent: Agent, record: tuple[tuple[str, str], ...], tools: Tools = OWN
+    ) -> AsyncGenerator[Piece, None]:
         """The reply to the record's last entry, piece by piece; the iterator may be closed at any time.
 
-        A call asks for one answer at a time. Raises JobFailed; the session says the agent's fallback then.
+        That entry is the caller's, or what came of a tool (``tool``). A call asks for one answer at a time. Raises
+        JobFailed; the session says the agent's fallback then.
         """
         ...
 
@@ -50,3 +55,13 @@ class LanguageModel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Queued(Protocol):
+    """A model that calls have to wait for in a queue."""
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long a new call's first answer would wait, about."""
+        ...

@@ -15,7 +15,8 @@ from local_ai_server.errors import JobFailed
 from local_ai_server.llm.base import Piece
 from local_ai_server.llm.completion import pieces_of
 from local_ai_server.llm.endpoint import Endpoint
-from local_ai_server.llm.messages import TOOLS, Record, messages_of, without_oldest
+from local_ai_server.llm.messages import Record, messages_of, schemas_of, without_oldest
+from local_ai_server.tools import OWN, Tools
 
 _KEPT_SECONDS = 3.0
 """An idle connection is closed by us before the servers do (5 s and more): a request must not run into their close."""
@@ -71,10 +72,10 @@ class Chat:
     async def prepare(self, agent: Agent) -> None:
         """The server keeps nothing of an agent."""
 
-    async def answer(self, agent: Agent, record: Record) -> AsyncGenerator[Piece, None]:
+    async def answer(self, agent: Agent, record: Record, tools: Tools = OWN) -> AsyncGenerator[Piece, None]:
         async with (
-            aclosing(self._chunks(agent, record)) as chunks,
-            aclosing(pieces_of(chunks, self._endpoint.patience_seconds)) as pieces,
+            aclosing(self._chunks(agent, record, tools)) as chunks,
+            aclosing(pieces_of(chunks, self._endpoint.patience_seconds, tools)) as pieces,
         ):
             async for piece in pieces:
                 yield piece
@@ -87,13 +88,13 @@ class Chat:
         if self._http:
             await self._http.close()
 
-    async def _chunks(self, agent: Agent, record: Record) -> AsyncGenerator[Mapping[str, Any], None]:
+    async def _chunks(self, agent: Agent, record: Record, tools: Tools) -> AsyncGenerator[Mapping[str, Any], None]:
         """The completion's chunks; asked for differently where the server refuses to begin. Raises JobFailed."""
         while True:
             has_begun = False
-            with_tools = self._takes_tools
+            with_tools = self._takes_tools and bool(tools)
             try:
-                async with aclosing(self._ask(agent, record, with_tools)) as chunks:
+                async with aclosing(self._ask(agent, record, tools, with_tools)) as chunks:
                     async for chunk in chunks:
                         has_begun = True
                         yield chunk
@@ -113,16 +114,18 @@ class Chat:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise JobFailed(f"the language model's server failed: {_why(error)}") from None
 
-    async def _ask(self, agent: Agent, record: Record, with_tools: bool) -> AsyncGenerator[Mapping[str, Any], None]:
+    async def _ask(
+        self, agent: Agent, record: Record, tools: Tools, with_tools: bool
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
         """One attempt. Raises _Refusal; ClientError, OSError or ValueError where it is no answer at all."""
         assert self._http, "start comes first"
         body: dict[str, Any] = {
             "model": self._endpoint.model,
-            "messages": messages_of(agent, record, marks=not with_tools),
+            "messages": messages_of(agent, record, tools, marks=not with_tools),
             "stream": True,
         }
         if with_tools:
-            body["tools"] = TOOLS
+            body["tools"] = schemas_of(tools)
         async with self._http.post(self._url("chat/completions"), json=body, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 raise self._refusal(response.status, await response.text(errors="replace"))

@@ -7,12 +7,14 @@ written answer. It remembers nothing of the conversation and makes nothing up.
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 
 from local_ai_server import phrases
 from local_ai_server.agent import Agent, Intent
 from local_ai_server.llm.base import Act, Piece, Verdict
+from local_ai_server.tools import OWN, Tools
 
 _LEAST_LIKENESS = 0.5
 _STRANGE_WORD = 0.5
@@ -82,7 +84,12 @@ class Understanding:
         return frozenset().union(*(words for owner, words in self._wordings if owner is intent))
 
 
-_understanding_of = lru_cache(maxsize=64)(Understanding)
+_remembered = lru_cache(maxsize=64)(Understanding)
+
+
+def _understanding_of(agent: Agent) -> Understanding:
+    """It does not depend on the prompt, which may be another one for each answer."""
+    return _remembered(replace(agent, prompt=""))
 
 
 class Intents:
@@ -94,8 +101,12 @@ class Intents:
     async def prepare(self, agent: Agent) -> None:
         _understanding_of(agent)
 
-    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
-        found = _understanding_of(agent).find(record[-1][1]) if record else None
+    async def answer(
+        self, agent: Agent, record: tuple[tuple[str, str], ...], tools: Tools = OWN
+    ) -> AsyncGenerator[Piece, None]:
+        """An intent's action is asked for whatever ``tools`` there are: the agent was written for it."""
+        said = record[-1][1] if record and record[-1][0] == "caller" else ""
+        found = _understanding_of(agent).find(said)
         if found is None:
             yield Verdict.NOT_UNDERSTOOD
             return
@@ -110,7 +121,7 @@ class Intents:
         return (understanding.find_exactly(text) if exactly else understanding.find(text)) is not None
 
     async def close(self) -> None:
-        _understanding_of.cache_clear()
+        _remembered.cache_clear()
 
 
 def fill(answer: str, values: Mapping[str, str]) -> str:

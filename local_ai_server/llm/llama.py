@@ -12,6 +12,7 @@ from local_ai_server.llm.completion import PATIENCE_SECONDS, pieces_of
 from local_ai_server.llm.messages import Record
 from local_ai_server.models import model_file
 from local_ai_server.processes import ProcessPool
+from local_ai_server.tools import OWN, Tools
 
 MOST_WAITING = 16
 """Calls that may wait for their turn; one more would run out of patience anyway."""
@@ -46,12 +47,17 @@ class Llama:
     async def prepare(self, agent: Agent) -> None:
         """The model keeps nothing of an agent."""
 
-    async def answer(self, agent: Agent, record: Record) -> AsyncGenerator[Piece, None]:
+    @property
+    def delay_seconds(self) -> float:
+        """How long a new call's first answer would wait, about."""
+        return self._process.delay_seconds
+
+    async def answer(self, agent: Agent, record: Record, tools: Tools = OWN) -> AsyncGenerator[Piece, None]:
         if self._process.queue >= MOST_WAITING:
             raise JobFailed("too many calls wait for the language model")
         async with (
-            aclosing(self._process.stream("answer", agent, record)) as chunks,
-            aclosing(pieces_of(chunks, self._patience_seconds)) as pieces,
+            aclosing(self._process.stream("answer", agent, record, tools)) as chunks,
+            aclosing(pieces_of(chunks, self._patience_seconds, tools)) as pieces,
         ):
             try:
                 async for piece in pieces:

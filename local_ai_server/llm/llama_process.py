@@ -13,6 +13,7 @@ from local_ai_server.errors import AgentError, SettingsError
 from local_ai_server.link import EmitItem, serve
 from local_ai_server.llm.messages import Record, messages_of, without_oldest
 from local_ai_server.models import unusable
+from local_ai_server.tools import OWN, Tools
 
 CONTEXT = 4096
 """Tokens of prompt, record and answer: some twenty minutes of a call. Memory grows with it."""
@@ -40,18 +41,18 @@ class LlamaModel:
             raise unusable(path.parent, "llm", "llama", error) from None
         self._room = min(CONTEXT, self._trained_on()) - MOST_TOKENS
 
-    def answer(self, emit: EmitItem, agent: Agent, record: Record) -> None:
+    def answer(self, emit: EmitItem, agent: Agent, record: Record, tools: Tools = OWN) -> None:
         """Emits the chunks of a chat completion. Raises AgentError where the model's template or context refuses."""
-        with closing(self._begin(agent, record)) as chunks:
+        with closing(self._begin(agent, record, tools)) as chunks:
             for chunk in chunks:
                 if not emit(chunk):
                     return
 
-    def _begin(self, agent: Agent, record: Record) -> Chunks:
+    def _begin(self, agent: Agent, record: Record, tools: Tools) -> Chunks:
         """The answer to as much of ``record`` as leaves room for one; the prompt is read when this returns."""
         shorter = without_oldest(record)
         try:
-            chunks = self._complete(agent, record)
+            chunks = self._complete(agent, record, tools)
             next(chunks)  # it says no more than whose answer this is
         except ValueError as error:
             if shorter is None or "context window" not in str(error):
@@ -61,12 +62,12 @@ class LlamaModel:
                 return chunks
             chunks.close()
         _log.info("the oldest turns are left out", turns_left=len(shorter))
-        return self._begin(agent, shorter)
+        return self._begin(agent, shorter, tools)
 
-    def _complete(self, agent: Agent, record: Record) -> Chunks:
+    def _complete(self, agent: Agent, record: Record, tools: Tools) -> Chunks:
         # marks, since the library tells a template of tools and leaves the calls in the text
         chunks: Chunks = self._llama.create_chat_completion(
-            messages_of(agent, record, marks=True), stream=True, max_tokens=MOST_TOKENS
+            messages_of(agent, record, tools, marks=True), stream=True, max_tokens=MOST_TOKENS
         )
         return chunks
 

@@ -1,11 +1,17 @@
 """What a model writes that is not to be spoken: marks such as ``[hangup]``, taken out of its tokens as they come."""
 
 from local_ai_server.llm.base import Act
+from local_ai_server.tools import Tools
 
 _SPOKEN_NEVER = {"<think>": "</think>"}
 """What some models think aloud between these, before they answer, is not for the caller."""
 _LONGEST = 24
 """Characters a mark may have, blanks and all; more after an opening bracket are plain text."""
+
+
+def markable(tools: Tools) -> Tools:
+    """Those a mark can ask for: it holds a short name, and no arguments."""
+    return tuple(tool for tool in tools if not tool.needs_arguments and len(tool.name) + 2 <= _LONGEST)
 
 
 class MarkFilter:
@@ -15,7 +21,7 @@ class MarkFilter:
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self._acts = {f"[{name}]": Act(name) for name in names}
+        self._acts = {_plain(f"[{name}]"): Act(name) for name in names}
         self._held = ""
         self._until = ""
         """The end of what is being left out; empty: nothing is."""

@@ -80,6 +80,8 @@ class BaresipPhone:
         self.rtp_ports = block[:6]
         """The phone's own RTP and RTCP ports, to tell its packets from other calls'."""
         self._sip_port, self._control_port = block[6], block[8]
+        self.sip_uri = f"sip:{trial.phone_user}@127.0.0.1:{self._sip_port}"
+        """Where it can be called."""
         self.events: list[PhoneEvent] = []
         """Everything that has happened, in order."""
         self._changed = asyncio.Condition()
@@ -105,6 +107,10 @@ class BaresipPhone:
     async def dial(self, target: str) -> None:
         """Call a SIP URI, or an extension of the trial Asterisk."""
         await self._command("dial", target if target.startswith("sip:") else self.trial.sip_uri(target))
+
+    async def answer(self) -> None:
+        """Take the call that is coming in (CALL_INCOMING); ``hang_up`` is busy."""
+        await self._command("accept", "")
 
     async def say(self, wav: Path) -> float:
         """Speak a WAV (``rate``, mono, PCM16) from now on, silence after it; returns its seconds.

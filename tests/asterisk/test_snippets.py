@@ -39,8 +39,8 @@ def _complaints(trial: Trial) -> list[str]:
 
 
 def _start(start_asterisk: StartAsterisk, name: str, context: str, *dialplan: str) -> Trial:
-    """A trial whose phone dials into ``context`` of ``dialplan``; its own dialplan steps aside to [trial]."""
-    people = _template("extensions.conf").replace("[offhook]", "[trial]")
+    """A trial whose phone dials into ``context`` of ``dialplan``; its own dialplan steps aside to [trial…]."""
+    people = _template("extensions.conf").replace("[offhook", "[trial")
     pjsip = _template("pjsip.conf").replace("context = offhook", f"context = {context}")
     trial = start_asterisk(name, overlay={"extensions.conf": "\n".join((people, *dialplan)), "pjsip.conf": pjsip})
     assert _complaints(trial) == []

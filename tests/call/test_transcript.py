@@ -65,3 +65,13 @@ def test_speech_that_was_not_understood_is_on_record_but_not_in_the_briefing() -
     transcript.caller_said("", 0.5)
     assert transcript.lines() == [{"speaker": "caller", "text": "", "cut": False, "at": 0.5}]
     assert transcript.history() == ()
+
+
+def test_words_that_come_after_the_answer_stand_before_it() -> None:
+    transcript = Transcript()
+    transcript.caller_paused(1.0)
+    transcript.agent_said(ReplyId(1), "It is noon.", 2.0)
+    transcript.caller_said("what time is it", 3.0)
+    transcript.caller_said("thank you", 4.0)
+    assert transcript.history() == (("caller", "what time is it"), ("agent", "It is noon."), ("caller", "thank you"))
+    assert [said.at for said in transcript.utterances] == [1.0, 2.0, 4.0]

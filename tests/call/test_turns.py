@@ -17,10 +17,13 @@ from ai_engine.call.events import (
     CallerSpoke,
     CallerStirred,
     CallerUnheld,
+    ConsultationBegan,
+    ConsultationEnded,
     DigitReceived,
     DoubtElapsed,
     FalseAlarm,
     PlayoutDrained,
+    PlayoutIdle,
     PlayoutResumed,
     ReplyBegan,
     ReplyId,
@@ -50,6 +53,7 @@ EVENTS = [
     SilenceElapsed(),
     TakenBack(),
 ]
+ASKED = ConsultationBegan("office", "2000")
 HOLDING = (Floor.CONTESTED, Floor.WEIGHED, Floor.AWAY)
 """Floors on which the agent's voice waits."""
 
@@ -98,6 +102,16 @@ def at(floor: Floor) -> Turns:
         (Floor.CONTESTED, CallerHeld(), Floor.AWAY, (do.Dismiss(), do.HoldPlayout())),
         (Floor.AWAY, CallerUnheld(), Floor.NOBODY, (do.StartSilenceTimer(), do.ResumePlayout())),
         (Floor.NOBODY, PlayoutResumed(REPLY), Floor.AGENT, (do.StopSilenceTimer(),)),
+        # A human is asked.
+        (Floor.NOBODY, ASKED, Floor.WAITING, (do.StopSilenceTimer(), do.ResumePlayout())),
+        (Floor.AGENT_PENDING, ASKED, Floor.WAITING, (do.StopSilenceTimer(), do.ResumePlayout())),
+        (Floor.AGENT, ASKED, Floor.WAITING, (do.StopSilenceTimer(), do.ResumePlayout())),
+        (Floor.WEIGHED, ASKED, Floor.WAITING, (do.StopSilenceTimer(), do.ResumePlayout())),
+        (Floor.AWAY, ASKED, Floor.WAITING, (do.StopSilenceTimer(), do.ResumePlayout())),
+        (Floor.CALLER, ASKED, Floor.WAITING, (do.Dismiss(), do.ResumePlayout())),
+        (Floor.CONTESTED, ASKED, Floor.WAITING, (do.Dismiss(), do.ResumePlayout())),
+        (Floor.WAITING, PlayoutIdle(), Floor.WAITING, (do.PlayPrompt(do.Prompt.MUSIC),)),
+        (Floor.WAITING, ConsultationEnded("busy"), Floor.NOBODY, (do.StopPlayout(), do.StartSilenceTimer())),
     ],
 )
 def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, ...]) -> None:
@@ -107,7 +121,7 @@ def test_row(floor: Floor, event: object, after: Floor, actions: tuple[object, .
 
 
 def test_every_row_is_tested_above() -> None:
-    assert len(TRANSITIONS) == 33
+    assert len(TRANSITIONS) == 42
 
 
 def test_an_event_without_a_row_changes_nothing() -> None:

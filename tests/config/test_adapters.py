@@ -9,6 +9,7 @@ from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config import EngineConfig, adapters, load
 from ai_engine.providers.local import LocalSettings
+from ai_engine.remote.http import SharedHttp
 from ai_engine.session.ports import Fitting
 from ai_engine.session.settings import SessionSettings
 from ai_engine.transports.audiosocket import AudioSocketSettings
@@ -108,7 +109,9 @@ def test_sound_files(tmp_path: Path) -> None:
 
 def test_providers(tmp_path: Path) -> None:
     assert config(tmp_path).provider_settings("local") == LocalSettings(url="ws://ai:1/v1", connect_seconds=2.0)
-    assert adapters.fitting(config(tmp_path), SLIN8) == Fitting(SLIN8, {}, preroll_ms=300, heartbeat_seconds=4.0)
+    assert adapters.fitting(config(tmp_path), SLIN8, SharedHttp()) == Fitting(
+        SLIN8, {}, preroll_ms=300, heartbeat_seconds=4.0
+    )
 
 
 def test_session(tmp_path: Path) -> None:
@@ -155,6 +158,6 @@ def test_nothing_set_means_the_adapters_own_defaults(tmp_path: Path) -> None:
     assert adapters.audiosocket_settings(bare) == AudioSocketSettings(dialplan_first=True)
     assert adapters.websocket_settings(bare) == ChanWebSocketSettings()
     assert adapters.rtp_settings(bare) == RtpSettings()
-    assert adapters.fitting(bare, SLIN8) == Fitting(SLIN8)
+    assert adapters.fitting(bare, SLIN8, SharedHttp()) == Fitting(SLIN8)
     assert bare.provider_settings("local") == LocalSettings()
     assert adapters.ari_settings(bare) == AriSettings(username="u", password="p")

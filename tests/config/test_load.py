@@ -86,7 +86,7 @@ def test_unknown_key_with_a_suggestion(file: Path) -> None:
 
 def test_unknown_key_like_no_other_lists_what_there_is(file: Path) -> None:
     assert problems(file, GOOD + "health: {bananas: 1}\n") == [
-        "c.yaml:7: health.bananas: unknown key (known here: host, port)"
+        "c.yaml:7: health.bananas: unknown key (known here: host, port, probe_seconds)"
     ]
 
 
@@ -149,7 +149,23 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("asterisk: {host: 'pbx:8088'}", "asterisk.host: 'pbx:8088' is no IPv6 address; a port has a key of its own"),
         ("barge_in: {min_ms: 501}", "barge_in.min_ms: must be less than or equal to 500, not 501"),
         ("vad: {start_ms: 501}", "vad.start_ms: must be less than or equal to 500, not 501"),
-        ("providers: {my_own: {}}", "providers: 'my_own' is no type of provider, so it needs one: type: "),
+        ("providers: {my_own: {}}", "providers.my_own: needs a `type`, since its name is none"),
+        ("providers: {my_own: {type: hal}}", "providers.my_own: there is no type 'hal' (known here: 'deepgram', 'local'"),
+        ("providers: {local: {urk: x}}", "providers.local.urk: unknown key (did you mean url?)"),
+        ("providers: {mine: {type: local, urk: x}}", "providers.mine.urk: unknown key (did you mean url?)"),
+        ("pipelines: {x: {stt: deepgram, llm: openai}}", "pipelines.x.tts: must be set"),
+        (
+            "pipelines: {x: {stt: {type: deepgram, modle: y}, llm: openai, tts: local}}",
+            "pipelines.x.stt.modle: unknown key (did you mean model?)",
+        ),
+        (
+            "pipelines: {x: {stt: hal, llm: openai, tts: local}}",
+            "pipelines.x.stt: there is no type 'hal' (known here: ",
+        ),
+        (
+            "pipelines: {local: {stt: local, llm: local, tts: local}}",
+            "pipelines.local: there is a provider 'local' too",
+        ),
         ("default_provider: nobody", "default_provider: there is no provider 'nobody' (known: "),
         ("fallback_providers: [local, nobody]", "fallback_providers: there is no provider 'nobody'"),
         ("llm:", "llm: must be a section with keys of its own"),

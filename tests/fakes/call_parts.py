@@ -9,7 +9,7 @@ from ai_engine.audio.format import SLIN8, AudioFormat
 from ai_engine.call.events import CallEvent, ReplyAudio, ReplyBegan, ReplyEnded, ReplyId, ReplyText
 from ai_engine.errors import CallGone, MediaError, PeerError, ProviderError
 from ai_engine.session.media_path import Downstream, Way
-from ai_engine.session.ports import Briefing, Leg, Line, Topology
+from ai_engine.session.ports import Briefing, ConsultLeg, Leg, Line, Outcome, Topology
 
 VOICE = b"\x10\x27" * SLIN8.frame_samples
 """A loud frame at 8 kHz."""
@@ -31,6 +31,8 @@ class FakeControl:
         self.fails: dict[str, Exception] = {}
         self.playing: list[str] = []
         """Ids of playbacks, the one that is heard first."""
+        self.human = FakeConsultLeg()
+        """Whoever is asked to take the call."""
         self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
 
     def tell(self, event: CallEvent) -> None:
@@ -82,6 +84,15 @@ class FakeControl:
     async def transfer(self, context: str, extension: str) -> None:
         await self._do(f"transfer {context},{extension}")
 
+    def consult_leg(self) -> ConsultLeg:
+        if "consult_leg" in self.fails:
+            raise self.fails["consult_leg"]
+        return self.human
+
+    async def arrange_meeting(self, leg: ConsultLeg) -> tuple[str, str]:
+        await self._do("arrange_meeting")
+        return "attended", "join"
+
     async def hang_up(self) -> None:
         await self._do("hang_up")
 
@@ -91,6 +102,41 @@ class FakeControl:
 
     async def close(self) -> None:
         await self._do("close")
+
+
+class FakeConsultLeg:
+    """Implements ``ConsultLeg``: rings until ``settle`` says what came of it."""
+
+    def __init__(self) -> None:
+        self.rang: tuple[str, str, float] | None = None
+        self.heard: list[str] = []
+        self.hung_up = 0
+        self._settled: asyncio.Future[Outcome | Exception | None] = asyncio.get_running_loop().create_future()
+        self._keys: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def settle(self, outcome: Outcome | Exception | None) -> None:
+        """They answer (None), or do not."""
+        self._settled.set_result(outcome)
+
+    def press(self, key: str | None) -> None:
+        """None: they hang up."""
+        self._keys.put_nowait(key)
+
+    async def ring(self, context: str, extension: str, seconds: float) -> Outcome | None:
+        self.rang = context, extension, seconds
+        outcome = await self._settled
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def play(self, uri: str) -> None:
+        self.heard.append(uri)
+
+    async def key(self) -> str | None:
+        return await self._keys.get()
+
+    async def hang_up(self) -> None:
+        self.hung_up += 1
 
 
 class FakeMedia:
@@ -204,8 +250,8 @@ class ScriptedAgent:
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
         self.interrupted.append((reply, heard_ms))
 
-    def answer_tool(self, id: str, result: Mapping[str, Any]) -> None:
-        self.told.append(f"tool {id} {result['ok']}")
+    def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
+        self.told.append(f"tool {id} {result['ok']}{' last' * last}")
 
     async def events(self) -> AsyncIterator[CallEvent]:
         while True:

@@ -272,6 +272,18 @@ class FakeAsterisk:
         """The caller puts us on hold, or comes back."""
         self.send("ChannelHold" if on else "ChannelUnhold", self.channels[channel_id])
 
+    def dial(self, channel_id: str, status: str) -> None:
+        """The attempt to call a channel got further."""
+        peer = self.channels[channel_id].describe()
+        self.send_frame(json.dumps({"type": "Dial", "application": self.app, "peer": peer, "dialstatus": status}))
+
+    def pick_up(self, channel_id: str) -> None:
+        """Whoever is called answers."""
+        channel = self.channels[channel_id]
+        channel.state, channel.stasis = "Up", True
+        self.dial(channel_id, "ANSWER")
+        self.send("StasisStart", channel, args=[])
+
     def end_playback(self, playback_id: str, state: str = "done", *, told: bool = True) -> None:
         """A file is over; the next one on its channel begins."""
         playback = self.playbacks.pop(playback_id)
@@ -375,6 +387,11 @@ class FakeAsterisk:
                 return web.json_response([bridge.describe() for bridge in self.bridges.values()])
             case "POST", ["channels", "externalMedia"]:
                 return self._external_media(query)
+            case "POST", ["channels", channel_id]:
+                called = FakeChannel(channel_id, state="Down", stasis=False, variables=dict(query))
+                self.channels[channel_id] = called
+                self.dial(channel_id, "")
+                return web.json_response(called.describe())
             case _, ["channels", channel_id, *rest]:
                 return self._channel(method, channel_id, rest, query)
             case _, ["bridges", bridge_id, *rest]:

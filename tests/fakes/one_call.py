@@ -10,7 +10,7 @@ from ai_engine.call.events import CallerHungUp
 from ai_engine.errors import ProviderError
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.media_path import Way
-from ai_engine.session.ports import Briefing
+from ai_engine.session.ports import Briefing, Tool
 from ai_engine.session.roster import Candidate
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.toolbox import Toolbox
@@ -42,8 +42,13 @@ class Call:
         connects: bool = True,
         ways: list[Way] | None = None,
         others: Sequence[ScriptedAgent] = (),
+        candidates: Sequence[Candidate] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> None:
-        """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does."""
+        """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does.
+
+        ``candidates`` in place of all of them.
+        """
         self.control = FakeControl()
         self.media = FakeMedia()
         self.agent = agent
@@ -55,9 +60,9 @@ class Call:
             control=self.control,
             ways=stream_over(self.transport) if ways is None else ways,
             format=SLIN8,
-            candidates=[Candidate(agent.provider, self._make)],
+            candidates=candidates or [Candidate(agent.provider, self._make)],
             briefing=Briefing("call-1", {"name": "reception"}, "Hello.", ""),
-            tools=Toolbox(BUILT_IN.values()),
+            tools=Toolbox([*BUILT_IN.values(), *tools]),
             observers=[self.witness],
             prompts=dict.fromkeys(Prompt, VOICE * (PROMPT_MS // 20)),
             ear=VoiceActivity(SLIN8, VadSettings(), LoudnessScorer()),

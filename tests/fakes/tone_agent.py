@@ -7,7 +7,7 @@ async with agent.listening(port):
     session.turns[1].pcm                         # what the caller said, at session.input_rate
     session.digits, session.cancels, session.tool_results
 
-It greets, and gives the script's next answer to each turn. A brief turn gets a ``final`` and nothing more.
+It greets, and gives the script's next answer to each turn, spoken or typed. A brief turn gets a ``final`` and no more.
 """
 
 import json
@@ -136,12 +136,14 @@ class ToneAgent:
     def __init__(self, *scripts: Script) -> None:
         self._scripts = scripts
         self.sessions: list[Session] = []
+        self.probes = 0
+        """Sessions that were opened and closed, and nothing else."""
 
     @asynccontextmanager
-    async def listening(self, port: int) -> AsyncIterator[None]:
-        """Serve on 127.0.0.1 while the block runs."""
-        async with serve(self._serve, "127.0.0.1", port, process_request=_answer_http, compression=None):
-            yield
+    async def listening(self, port: int) -> AsyncIterator[int]:
+        """Serve on 127.0.0.1 while the block runs, at the port it is given; 0 takes a free one."""
+        async with serve(self._serve, "127.0.0.1", port, process_request=_answer_http, compression=None) as server:
+            yield next(iter(server.sockets)).getsockname()[1]
 
     async def session(self, number: int = 0) -> Session:
         """That of call ``number``, from 0; raises TimeoutError when it does not come."""
@@ -152,8 +154,6 @@ class ToneAgent:
         start = json.loads(await socket.recv())
         assert start["type"] == "start"
         session = Session(start, int(start.get("rate", OUTPUT_RATE)))
-        script = self._scripts[min(len(self.sessions), len(self._scripts) - 1)]
-        self.sessions.append(session)
         await _send(
             socket,
             {
@@ -165,7 +165,14 @@ class ToneAgent:
             },
         )
         try:
-            await _Talk(socket, session, script).run()
+            first = await socket.recv()
+        except ConnectionClosed:  # a probe: nobody called
+            self.probes += 1
+            return
+        script = self._scripts[min(len(self.sessions), len(self._scripts) - 1)]
+        self.sessions.append(session)
+        try:
+            await _Talk(socket, session, script).run(first)
         except ConnectionClosed:
             session.closed = True
 
@@ -182,14 +189,14 @@ class _Talk:
         self._tools = count(1)
         self._open: int | None = None
 
-    async def run(self) -> None:
-        """Until the connection closes (ConnectionClosed)."""
+    async def run(self, message: str | bytes) -> None:
+        """From the first message until the connection closes (ConnectionClosed)."""
         while True:
-            message = await self._socket.recv()
             if isinstance(message, bytes):
                 self._hear(message)
             else:
                 await self._obey(json.loads(message))
+            message = await self._socket.recv()
 
     def _hear(self, pcm: bytes) -> None:
         if self._open is None:
@@ -208,6 +215,9 @@ class _Talk:
             case {"type": "turn_end", "turn": turn} if turn == self._open:
                 self._open = None
                 await self._answer(turn, brief=bool(said.get("brief")))
+            case {"type": "text", "turn": turn}:
+                answer = next(self._answers, Answer([tones(400)]))
+                await self._say(turn, answer.clauses, answer.tools)
             case {"type": "turn_drop", "turn": turn} if turn in self._session.turns:
                 self._session.turns[turn].dropped = True
                 self._open = None if self._open == turn else self._open

@@ -117,11 +117,12 @@ class McpServer:
         """Of each request; the names are in lower case."""
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["McpServer"]:
-        """Serve on a free port of 127.0.0.1 while the block runs."""
+    async def listening(self, port: int = 0) -> AsyncIterator["McpServer"]:
+        """Serve on 127.0.0.1 while the block runs."""
         app = shop(lambda name, arguments: self.calls.append((name, arguments))).streamable_http_app()
         with socket.socket() as line:
-            line.bind(("127.0.0.1", 0))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            line.bind(("127.0.0.1", port))
             self.url = f"http://127.0.0.1:{line.getsockname()[1]}/mcp"
             config = uvicorn.Config(
                 self._guarded(app), log_config=None, ws="none", lifespan="on", timeout_graceful_shutdown=1

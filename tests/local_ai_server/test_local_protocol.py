@@ -1,7 +1,7 @@
 """The wire: the shared captures both ways, refusals, and any text at all."""
 
 import json
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from local_ai_server import protocol
 from local_ai_server.agent import Agent, read_agent
 from local_ai_server.errors import ProtocolError
+from local_ai_server.tools import Tool
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "local_ai"
 
@@ -23,7 +24,7 @@ def captured(side: str, name: str) -> dict[str, Any]:
 
 def test_there_is_a_capture_of_every_message() -> None:
     assert {path.stem.partition(".")[0] for path in CAPTURES.glob("client/*.json")} == set(protocol.CLIENT_TYPES)
-    assert {path.stem for path in CAPTURES.glob("server/*.json")} == set(protocol.SERVER_TYPES)
+    assert {path.stem.partition(".")[0] for path in CAPTURES.glob("server/*.json")} == set(protocol.SERVER_TYPES)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("client/*.json")))
@@ -33,20 +34,28 @@ def test_client_captures(name: str) -> None:
     assert type(message) is protocol.CLIENT_TYPES[wire["type"]]
     for each in fields(message):
         value = getattr(message, each.name)
-        if each.default is not MISSING:
-            wire.setdefault(each.name, each.default)
-        if isinstance(value, Agent):
-            value, wire["agent"] = value, read_agent(wire["agent"])
-        assert value == wire[each.name] or [list(entry) for entry in value] == wire[each.name]
+        if each.name not in wire:
+            assert value == each.default
+        elif isinstance(value, Agent):
+            assert value == read_agent(wire["agent"])
+        else:
+            assert plain(value) == wire[each.name]
 
 
-@pytest.mark.parametrize("name", sorted(protocol.SERVER_TYPES))
+def plain(value: Any) -> Any:
+    """As it was in JSON."""
+    if isinstance(value, Tool | protocol.Context):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    return [plain(item) for item in value] if isinstance(value, tuple | frozenset) else value
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("server/*.json")))
 def test_server_captures(name: str) -> None:
     wire = captured("server", name)
     given = {key: value for key, value in wire.items() if key != "type"}
     if "backends" in given:
         given["backends"] = protocol.Backends(**given["backends"])
-    message = protocol.SERVER_TYPES[name](**given)
+    message = protocol.SERVER_TYPES[wire["type"]](**given)
     assert json.loads(protocol.encode(message)) == wire
 
 
@@ -57,6 +66,8 @@ def test_a_client_may_know_nothing_of_what_was_added_later() -> None:
     assert isinstance(start, protocol.Start)
     assert start.rate is None
     assert start.agent.goodbye == "I cannot hear you. Goodbye."
+    assert start.parts == {"stt", "llm", "tts"}
+    assert start.tools is None
     assert protocol.decode_client('{"type": "turn_end", "turn": 1}') == protocol.TurnEnd(1, brief=False)
     assert protocol.decode_client('{"type": "nudge"}') == protocol.Nudge(last=False)
 
@@ -68,6 +79,10 @@ def test_sound_capture() -> None:
 
 
 AGENT = {"name": "x"}
+
+
+def start(**more: Any) -> str:
+    return json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": AGENT, **more})
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,22 @@ AGENT = {"name": "x"}
             "rate must be one of",
         ),
         ('{"type": "tool_result", "id": "1", "result": []}', "result must be an object"),
+        (start(parts=[]), "parts must be a list of some of stt, llm, tts"),
+        (start(parts=["ears"]), "parts must be a list of some of"),
+        (start(parts=[["stt"]]), "parts must be a list of some of"),
+        (start(parts="stt"), "parts must be a list of some of"),
+        (start(tools={}), "tools must be a list of tools"),
+        (start(tools=[{"name": "two words"}]), "letters, digits, dashes and underscores"),
+        (start(tools=[{"name": "a", "colour": "red"}]), "tools must have name, description and parameters"),
+        (start(tools=[{"name": "a", "parameters": []}]), "tools must have name, description and parameters"),
+        (start(tools=[{"name": "a", "description": 7}]), "describes a by something that is not text"),
+        (start(tools=[{"name": "a"}, {"name": "a"}]), "tools has a name twice"),
+        ('{"type": "say", "text": "a", "continues": 1}', "continues must be true or false"),
+        ('{"type": "text", "turn": 1, "text": "a", "context": {"mood": "sad"}}', "context may only have prompt"),
+        (
+            '{"type": "text", "turn": 1, "text": "a", "context": {"history": ["a"]}}',
+            "context has a history that must be a list",
+        ),
         (json.dumps({"type": "start", "protocol": 2, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
         (json.dumps({"type": "start", "protocol": True, "call_id": "c", "agent": AGENT}), "protocol must be 1"),
         (json.dumps({"type": "start", "protocol": 1, "call_id": "c", "agent": {}}), "agent.name is missing"),
@@ -154,6 +185,10 @@ FIELDS = st.sampled_from(
         "rate",
         "brief",
         "last",
+        "parts",
+        "tools",
+        "context",
+        "continues",
     ]
 )
 

@@ -6,24 +6,22 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from local_ai_server import protocol
 from local_ai_server.agent import Agent
-from local_ai_server.config import Settings
-from local_ai_server.llm.base import LanguageModel, Piece
-from local_ai_server.llm.intents import Intents
-from local_ai_server.server import LocalAIServer
+from local_ai_server.llm.base import Piece
+from local_ai_server.tools import OWN, Tools
 from local_ai_server.workers import WorkerPool
 from tests.local_ai_server.demo_agent import AGENT
 from tests.local_ai_server.eventually import eventually
 from tests.local_ai_server.phone_speech import caller
+from tests.local_ai_server.serving import Client, calling, http, kinds, seconds, serving, words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,94 +35,10 @@ async def pool() -> AsyncIterator[WorkerPool]:
     await pool.__aexit__(None, None, None)
 
 
-@asynccontextmanager
-async def serving(
-    pool: WorkerPool, model: LanguageModel | None = None, **settings: Any
-) -> AsyncIterator[tuple[LocalAIServer, str]]:
-    server = LocalAIServer(Settings(port=0, **settings), pool, model or Intents())
-    async with server.listening() as listening:
-        port = listening.sockets[0].getsockname()[1]
-        yield server, f"127.0.0.1:{port}"
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def address(pool: WorkerPool) -> AsyncIterator[str]:
     async with serving(pool) as (_, address):
         yield address
-
-
-class Client:
-    """What an engine would be."""
-
-    def __init__(self, wire: ClientConnection) -> None:
-        self.wire = wire
-
-    async def send(self, type: str, **fields: Any) -> None:
-        await self.wire.send(json.dumps({"type": type, **fields}))
-
-    async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(10):
-            data = await self.wire.recv()
-        if isinstance(data, str):
-            return dict(json.loads(data))
-        reply, pcm = protocol.unpack_sound(data)
-        return {"type": "sound", "reply": reply, "pcm": pcm}
-
-    async def until(self, type: str) -> list[dict[str, Any]]:
-        messages = [await self.next()]
-        while messages[-1]["type"] != type:
-            messages.append(await self.next())
-        return messages
-
-    async def turn(self, number: int, text: str, voice: str = "rms", **fields: Any) -> None:
-        await self.send("turn_begin", turn=number)
-        pcm = caller(text, voice)
-        for at in range(0, len(pcm), 640):
-            await self.wire.send(pcm[at : at + 640])
-        await self.send("turn_end", turn=number, **fields)
-
-    async def settled(self) -> list[dict[str, Any]]:
-        """Everything the server had to say up to the answer to a line asked for just now."""
-        await self.send("say", text="Settled.")
-        said = await self.until("clause")
-        while said[-1]["text"] != "Settled.":
-            said += await self.until("clause")
-        return said + await self.until("reply_end")
-
-    async def cough(self, number: int) -> list[dict[str, Any]]:
-        """A turn in which nothing is understood, and what comes of it."""
-        await self.send("turn_begin", turn=number)
-        await self.send("turn_end", turn=number)
-        return await self.until("reply_end")
-
-    async def closed(self) -> int:
-        async with asyncio.timeout(10):
-            await self.wire.wait_closed()
-        return self.wire.close_code or 0
-
-
-@asynccontextmanager
-async def calling(address: str, **agent: Any) -> AsyncIterator[Client]:
-    async with connect(f"ws://{address}/v1", compression=None, max_size=None) as wire:
-        client = Client(wire)
-        await client.send("start", protocol=1, call_id="test", agent={**AGENT, **agent}, history=[])
-        ready = await client.next()
-        assert ready["type"] == "ready", ready
-        yield client
-
-
-def kinds(messages: list[dict[str, Any]]) -> list[str]:
-    """Types in order, repetitions once."""
-    types = [message["type"] for message in messages]
-    return [each for i, each in enumerate(types) if i == 0 or types[i - 1] != each]
-
-
-def words(messages: list[dict[str, Any]], type: str) -> str:
-    return ("" if type == "token" else " ").join(message["text"] for message in messages if message["type"] == type)
-
-
-def seconds(messages: list[dict[str, Any]]) -> float:
-    return sum(len(message["pcm"]) for message in messages if message["type"] == "sound") / 32000
 
 
 async def test_ready_says_rates_and_backends(address: str) -> None:
@@ -185,7 +99,9 @@ async def test_goodbye_asks_for_the_hangup_after_its_sound(address: str) -> None
         await client.send("status")
         assert (await client.next())["type"] == "status"
     assert kinds(said)[-3:] == ["sound", "tool", "reply_end"]
-    assert said[-2] == {"type": "tool", "reply": 1, "id": "tool-1", "name": "hangup", "arguments": {}}
+    assert said[-2] == {
+        "type": "tool", "reply": 1, "id": "tool-1", "name": "hangup", "arguments": {}, "goes_on": False
+    }  # fmt: skip
 
 
 async def test_not_understood_three_times_asks_for_a_human(address: str) -> None:
@@ -240,9 +156,13 @@ async def test_cancel_stops_at_once_and_only_the_end_follows(address: str) -> No
 class Parrot:
     """A model that repeats what it is told of the conversation."""
 
+    async def start(self) -> None: ...
+
     async def prepare(self, agent: Agent) -> None: ...
 
-    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
+    async def answer(
+        self, agent: Agent, record: tuple[tuple[str, str], ...], tools: Tools = OWN
+    ) -> AsyncGenerator[Piece, None]:
         yield json.dumps(record)
 
     def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
@@ -610,16 +530,6 @@ async def test_a_killed_worker_ends_the_reply_but_not_the_call(pool: WorkerPool)
         await client.turn(1, "where are you")
         said = await client.until("reply_end")
     assert words(said, "clause") == AGENT["intents"]["address"]["answer"]
-
-
-async def http(address: str, path: str) -> tuple[int, dict[str, Any]]:
-    host, port = address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    assert b"application/json" in head
-    return int(head.split()[1]), json.loads(body)
 
 
 async def test_health(pool: WorkerPool) -> None:

@@ -9,12 +9,14 @@ import pytest_asyncio
 
 from local_ai_server import protocol
 from local_ai_server.agent import Agent
+from local_ai_server.crew import Crew
 from local_ai_server.errors import JobFailed
 from local_ai_server.llm.base import LanguageModel, Piece
 from local_ai_server.llm.chat import Chat
 from local_ai_server.llm.endpoint import Endpoint
 from local_ai_server.llm.intents import Intents
 from local_ai_server.session import Session
+from local_ai_server.tools import OWN, Tools
 from local_ai_server.workers import WorkerPool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,7 +36,9 @@ class Breaking(Intents):
     def __init__(self, *said: str) -> None:
         self._said = said
 
-    async def answer(self, agent: Agent, record: tuple[tuple[str, str], ...]) -> AsyncGenerator[Piece, None]:
+    async def answer(
+        self, agent: Agent, record: tuple[tuple[str, str], ...], tools: Tools = OWN
+    ) -> AsyncGenerator[Piece, None]:
         for piece in self._said:
             yield piece
         raise JobFailed("it stumbled")
@@ -44,7 +48,9 @@ async def replies(pool: WorkerPool, model: LanguageModel, count: int = 1) -> lis
     """What is sent in answer to typed turns, reply by reply, without the sound."""
     sent: asyncio.Queue[protocol.ServerMessage | bytes] = asyncio.Queue()
     start = protocol.Start(protocol.VERSION, "call", AGENT)
-    session = Session(start, (16000, 16000), pool, model, sent.put)
+    crew = Crew(protocol.Backends("pocketsphinx", "openai", "flite"), pool, model)
+    crew.enter()
+    session = Session(start, (16000, 16000), crew, sent.put)
     running = asyncio.create_task(session.run())
     made: list[list[protocol.ServerMessage]] = []
     async with asyncio.timeout(20):

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ import pytest
 
 from local_ai_server import backends, models
 from local_ai_server.agent import read_agent
-from local_ai_server.config import Settings, read_settings
+from local_ai_server.config import read_settings
+from local_ai_server.crew import Crew
 from local_ai_server.errors import AgentError, JobFailed, SettingsError
 from local_ai_server.llm.intents import Intents
-from local_ai_server.server import LocalAIServer
+from local_ai_server.protocol import Backends
 from local_ai_server.stt import sherpa, vosk, whisper
 from local_ai_server.stt.base import SpeechToText, Transcript
 from local_ai_server.workers import WorkerPool
@@ -376,7 +377,8 @@ async def test_a_worker_process_hears_with_whisper_and_health_tells_of_it(whispe
             await pool.run("prepare", GERMAN)
         model, card = backends.load("llm", backends.LLM, "intents", whisper_models, "cpu")
         assert isinstance(model, Intents)
-        told = json.loads(json.dumps(LocalAIServer(Settings(stt="whisper"), pool, model, card).health()["models"]))
+        crew = Crew(Backends("whisper", "intents", "flite"), pool, model, card)
+        told = json.loads(json.dumps({kind: asdict(card) for kind, card in crew.cards.items()}))
     assert told["stt"].pop("load_seconds") > 0
     assert told["stt"] == {
         "name": "whisper",

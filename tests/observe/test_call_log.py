@@ -9,6 +9,7 @@ from ai_engine.call.events import (
     CallEvent,
     DigitReceived,
     ReplyCut,
+    ReplyEnded,
     ReplyId,
     ReplyText,
     ToolAsked,
@@ -29,7 +30,6 @@ def logged(event: CallEvent) -> dict[str, object]:
     ("event", "line"),
     [
         (CallerSaid("hello"), {"event": "caller said", "text": "hello"}),
-        (ReplyText(ReplyId(1), "Hi."), {"event": "agent says", "reply": 1, "text": "Hi."}),
         (ReplyCut(ReplyId(1), 1234.56), {"event": "agent interrupted", "reply": 1, "heard_ms": 1234.6}),
         (
             TransferAsked("wish"),
@@ -68,3 +68,13 @@ def test_begin_and_end() -> None:
             "seconds": 12.0,
         },
     ]
+
+
+def test_a_reply_is_one_line() -> None:
+    log = CallLog()
+    with structlog.testing.capture_logs() as logs:
+        for event in (ReplyText(ReplyId(1), "Hello,"), ReplyText(ReplyId(2), "Yes."), ReplyText(ReplyId(1), "you.")):
+            log.happened("c1", event, 1.0)
+        for reply in (1, 2, 3):
+            log.happened("c1", ReplyEnded(ReplyId(reply)), 1.0)
+    assert [line["text"] for line in logs if line["event"] == "agent says"] == ["Hello, you.", "Yes."]

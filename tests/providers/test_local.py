@@ -125,7 +125,7 @@ async def test_a_turn_travels_pre_roll_first_and_comes_back_as_a_reply() -> None
         for _ in range(6):
             agent.hear(FRAME)
         agent.caller_paused()
-        events = await collect(agent, ReplyEnded)
+        events = await collect(agent, ToolAsked)
         await done
         one = ReplyId(1)
         assert events == [
@@ -138,8 +138,8 @@ async def test_a_turn_travels_pre_roll_first_and_comes_back_as_a_reply() -> None
             StageReached(Stage.FIRST_AUDIO),
             ReplyAudio(one, FRAME),
             ReplyAudio(one, FRAME),
-            ToolAsked("t1", "hangup", {}, goes_on=False),
             ReplyEnded(one),
+            ToolAsked("t1", "hangup", {}, goes_on=False),
         ]
 
 
@@ -163,6 +163,52 @@ async def test_what_is_on_its_way_of_an_interrupted_reply_is_refused() -> None:
         await collect(agent, ReplyAudio)
         agent.interrupt(ReplyId(1), 20.4)
         assert await collect(agent, ReplyBegan) == [ReplyEnded(ReplyId(1)), ReplyBegan(ReplyId(2))]
+        await done
+
+
+@pytest.mark.parametrize("is_refused_first", [True, False])
+async def test_a_tool_of_an_interrupted_reply_is_not_used_and_the_server_is_told(is_refused_first: bool) -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        tools = [("t1", "hangup", False), ("t2", "look_up", True)]
+        if not is_refused_first:
+            await server.says(reply(1, None))
+        for id, name, goes_on in tools if not is_refused_first else ():
+            await server.says(tool(1, id, name, goes_on=goes_on))
+        await server.says(final(1, "here"))
+        if is_refused_first:
+            await server.says(reply(1, None))
+        await server.sounds(1)
+        assert (await server.hears())["type"] == "cancel"
+        for id, name, goes_on in tools if is_refused_first else ():
+            await server.says(tool(1, id, name, goes_on=goes_on))
+        result = await server.hears()
+        assert (result["type"], result["id"], result["result"]["ok"]) == ("tool_result", "t2", False)
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": True})
+        await server.says(reply(2, None))
+
+    async with agent_against(script) as (agent, done):
+        await collect(agent, ReplyAudio)
+        agent.interrupt(ReplyId(1), 20.0)
+        assert await collect(agent, ReplyBegan) == [ReplyEnded(ReplyId(1)), ReplyBegan(ReplyId(2))]
+        await done
+
+
+async def test_a_tool_is_asked_for_when_its_reply_has_ended() -> None:
+    async def script(server: Server) -> None:
+        await ready(server)
+        await server.says(reply(1, None))
+        await server.says(tool(1, "t1", "look_up", goes_on=True, what="hours"))
+        await server.says({"type": "reply_end", "reply": 1, "cancelled": False})
+        assert await server.hears() == {"type": "tool_result", "id": "t1", "result": {"ok": True}}
+
+    async with agent_against(script) as (agent, done):
+        assert await collect(agent, ToolAsked) == [
+            ReplyBegan(ReplyId(1)),
+            ReplyEnded(ReplyId(1)),
+            ToolAsked("t1", "look_up", {"what": "hours"}, goes_on=True),
+        ]
+        agent.answer_tool("t1", {"ok": True})
         await done
 
 
@@ -206,6 +252,10 @@ def final(turn: int, text: str) -> dict[str, Any]:
 
 def reply(number: int, turn: int | None) -> dict[str, Any]:
     return {"type": "reply", "reply": number, "turn": turn}
+
+
+def tool(reply: int, id: str, name: str, *, goes_on: bool, **arguments: str) -> dict[str, Any]:
+    return {"type": "tool", "reply": reply, "id": id, "name": name, "arguments": arguments, "goes_on": goes_on}
 
 
 async def test_the_answer_to_an_interruption_is_heard_however_soon_it_comes() -> None:

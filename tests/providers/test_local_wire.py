@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from ai_engine.audio.format import SLIN16, AudioFormat
@@ -28,10 +31,20 @@ CAPTURES = Path(__file__).parents[1] / "captures" / "local_ai"
 SERVER = {path.stem: path.read_text() for path in (CAPTURES / "server").glob("*.json")}
 CLIENT = {path.stem: json.loads(path.read_text()) for path in (CAPTURES / "client").glob("*.json")}
 SOUND = (CAPTURES / "server" / "sound.bin").read_bytes()
-ORDER = ("partial", "final", "reply", "token", "clause", SOUND, "tool", "status", "reply_end")
+ORDER = ("partial", "final", "reply", "token", "clause", SOUND, "tool", "tool.goes_on", "status", "reply_end")
 
 
-async def test_the_captures_travel_both_ways() -> None:
+@dataclass(frozen=True)
+class Spec:
+    """A tool, as an agent is told of it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@pytest.mark.parametrize("start", [CLIENT["start"], CLIENT["start.tools"]], ids=["start", "start.tools"])
+async def test_the_captures_travel_both_ways(start: dict[str, Any]) -> None:
     said: list[Any] = []
 
     async def talk(socket: ServerConnection) -> None:
@@ -42,7 +55,6 @@ async def test_the_captures_travel_both_ways() -> None:
         async for message in socket:
             said.append(message)  # noqa: PERF401 - what has been said is looked at before the end
 
-    start = CLIENT["start"]
     async with serve(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         agent = LocalAgent(LocalSettings(url=f"ws://127.0.0.1:{port}/v1"), Fitting(AudioFormat(start["rate"])))
@@ -54,6 +66,7 @@ async def test_the_captures_travel_both_ways() -> None:
                 start["agent"].get("greeting", ""),
                 start["agent"].get("prompt", ""),
                 history=tuple(Said(speaker, text) for speaker, text in start["history"]),
+                tools=tuple(Spec(**tool) for tool in start.get("tools", ())),
             )
         )
         agent.greet()
@@ -64,7 +77,7 @@ async def test_the_captures_travel_both_ways() -> None:
         async with asyncio.timeout(5):
             async for event in agent.events():
                 events.append(event)
-                if isinstance(event, ReplyEnded):
+                if isinstance(event, ToolAsked) and event.goes_on:
                     break
         agent.caller_spoke()
         agent.caller_paused(brief=True)
@@ -87,8 +100,9 @@ async def test_the_captures_travel_both_ways() -> None:
         ReplyBegan(two),
         ReplyText(two, json.loads(SERVER["clause"])["text"]),
         ReplyAudio(two, SOUND[4:]),
-        ToolAsked("tool-1", "hangup", {}, goes_on=False),
         ReplyEnded(two),
+        ToolAsked("tool-1", "hangup", {}, goes_on=False),
+        ToolAsked("tool-2", "opening_hours", {"day": "monday"}, goes_on=True),
     ]
     assert [event.stage for event in events if isinstance(event, StageReached)] == [
         Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO,
@@ -98,11 +112,12 @@ async def test_the_captures_travel_both_ways() -> None:
         "start", "greet", "turn_begin", "turn_end", "turn_begin", "turn_end", "turn_begin", "turn_drop", "digit",
         "nudge", "nudge", "cancel", "tool_result",
     ]  # fmt: skip
+    assert words[0] == start
     for word in words:
         decode_client(json.dumps(word))  # the strict reader of the other side
         assert word.keys() == CLIENT[_capture_of(word)].keys()
 
 
 def _capture_of(word: dict[str, Any]) -> str:
-    flags = [key for key in ("brief", "last") if key in word]
+    flags = [key for key in ("brief", "last", "tools") if key in word]
     return ".".join([word["type"], *flags])

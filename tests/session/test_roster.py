@@ -67,3 +67,40 @@ def test_who_is_left_alone_is_not_tried() -> None:
     assert names(roster, 5.0) == ["good"]
     assert names(roster, 10.0) == ["broken", "good"]
     assert names(Roster([candidate("broken", broken)]), 5.0) == []
+
+
+def test_any_failure_opens_it_again_until_somebody_was_answered() -> None:
+    breaker = Breaker(failures=3, open_seconds=10.0)
+    breaker.failed(0.0, "401", status=401)
+    breaker.failed(10.0, "slow")
+    assert breaker.is_open(19.9)
+    breaker.succeeded()
+    breaker.failed(20.0, "slow")
+    assert not breaker.is_open(20.0)
+
+
+def test_a_probe_that_works_lets_callers_try_and_one_failure_ends_that() -> None:
+    breaker = Breaker(failures=2, open_seconds=10.0)
+    breaker.failed(0.0, "gone")
+    breaker.failed(0.0, "gone")
+    breaker.probe_opened(1.0)
+    assert not breaker.is_open(1.0)
+    breaker.failed(2.0, "no reply")
+    breaker.probe_opened(3.0)
+    assert breaker.is_open(11.9), "it was believed before"
+    assert not breaker.is_open(12.0)
+    breaker.probe_failed(12.0, 15.0, "gone")
+    assert breaker.is_open(26.9), "until the next probe"
+    breaker.probe_opened(20.0)
+    assert not breaker.is_open(20.0), "that it opens sessions is news now"
+
+
+def test_probes_count_as_any_failure_does() -> None:
+    breaker = Breaker(failures=2, open_seconds=10.0)
+    breaker.probe_failed(0.0, 15.0, "gone")
+    assert (breaker.is_open(0.0), breaker.failures, breaker.reason) == (False, 1, "gone")
+    breaker.probe_opened(1.0)
+    assert (breaker.failures, breaker.reason) == (0, "")
+    breaker.probe_failed(2.0, 15.0, "gone")
+    breaker.probe_failed(3.0, 15.0, "gone")
+    assert breaker.is_open(17.9)

@@ -1,6 +1,8 @@
 """An agent fails in every place it can, and another goes on with the same conversation."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from ai_engine.call.actions import EndReason
 from ai_engine.call.events import (
@@ -15,7 +17,7 @@ from ai_engine.call.events import (
     ToolAsked,
 )
 from ai_engine.errors import ProviderError
-from ai_engine.session.ports import Said
+from ai_engine.session.ports import Said, ToolContext
 from tests.fakes.call_parts import ScriptedAgent
 from tests.fakes.one_call import PROMPT_MS, Call, place
 
@@ -234,3 +236,75 @@ def test_a_session_that_cannot_be_renewed_goes_on_to_its_end() -> None:
         assert call.agent.told[-1] == "paused"
 
     take_over(story)
+
+
+def test_the_caller_is_told_that_a_tool_takes_a_moment() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        await call.speak(500)
+        await call.quiet(600)
+        reply = call.agent.reply("", 0)  # a model that only asks for a tool says nothing
+        call.agent.tell(ToolAsked("1", "slow", {}))
+        await call.quiet(1400)
+        assert call.media.heard_ms() == 400
+        await call.quiet(1000 + PROMPT_MS)
+        assert call.media.heard_ms() == 400 + PROMPT_MS
+        call.agent.reply("Done.", 400)
+        await call.quiet(1000)
+        assert reply == ReplyId(2)
+
+    call = place(story, ScriptedAgent(("Hello.", 400)), tools=[Slow(2.0)])
+    assert call.media.heard_ms() == 400 + PROMPT_MS + 400
+    assert "tool 1 True" in call.agent.told
+
+
+def test_what_ends_the_call_needs_no_answer() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.agent.reply("Goodbye.", 400)
+        call.agent.tell(ToolAsked("1", "hangup", {}))
+        assert await call.reason() is EndReason.AGENT_HUNG_UP
+
+    assert "tool 1 True last" in place(story, ScriptedAgent(("Hello.", 400))).agent.told
+
+
+def test_a_provider_with_ears_that_heard_nothing_is_asked_for_something_else_first() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        await call.speak(500)  # noise, to the provider
+        await call.quiet(500 + 4000 + 1000)
+        assert call.agent.told == ["greet", "spoke", "paused", "nudge"]
+        await call.quiet(1500)
+        await call.speak(500)
+        await call.quiet(5500)
+        assert call.agent.told[-1] == "nudge"
+        await call.quiet(4100)
+
+    call = place(story, Eared(("Hello.", 400), ("Are you there?", 400)))
+    [failed] = call.witness.saw(AgentFailed)
+    assert "no reply within 4.0 s" in failed.reason, "the second nudge was not answered"
+
+
+class Eared(ScriptedAgent):
+    """Has ears of its own: it answers turns when it likes, which here is never."""
+
+    patience_seconds = 1.0
+
+    def caller_paused(self, *, brief: bool = False) -> None:
+        self.told.append("paused")
+
+
+class Slow:
+    """Implements ``Tool``."""
+
+    name = "slow"
+    description = "Takes its time."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+    timeout_seconds = 10.0
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        await asyncio.sleep(self._seconds)
+        return {"ok": True}

@@ -162,7 +162,7 @@ class OpenAIRealtimeAgent:
     def digit(self, digit: str) -> None:
         if (response := self._responses.active) is not None and not response.asked:
             self._responses.withdraw()  # keys come in rows: one answer to all of them, but after the greeting
-        self._send(wire.system_text(f"[the caller pressed {digit}]"))
+        self._send(wire.user_text(f"[the caller pressed {digit}]"))
         self._responses.want()
 
     def nudge(self, *, last: bool = False) -> None:
