@@ -46,6 +46,8 @@ class Order:
     line: str | None = None
     continues: bool = False
     """The line goes on from what was said before it."""
+    falls_back: bool = True
+    """What is not understood is answered with the agent's fallback, rather than by nothing."""
 
 
 @dataclass(slots=True)
@@ -127,6 +129,8 @@ class ReplyMaker:
                         is_understood = False
                     else:
                         yield piece
+        if not order.falls_back:
+            return
         self._misunderstood = 0 if is_understood else self._misunderstood + 1
         if not is_understood:
             for token in tokens_of(self.start.agent.fallback):

@@ -339,7 +339,8 @@ class Session:
             self._replies.take_context(ask.context)
         number = next(self._numbers)
         turn = ask.turn.number if ask.turn else None
-        order = Order(number, turn, self._take_question(number, ask), ask.line, ask.continues)
+        question = self._take_question(number, ask)
+        order = Order(number, turn, question, ask.line, ask.continues, falls_back=not ask.context)
         task = asyncio.create_task(self._replies.make(order, self._crew))
         self._making = _Making(number, task)
         try:

@@ -22,7 +22,6 @@ from ai_engine.providers.pipeline.tts.openai import OpenAISpeech, OpenAISpeechSe
 from ai_engine.session.ports import Agent, Fitting
 from ai_engine.settings import Section, Word
 
-
 Made = TypeVar("Made", covariant=True)
 
 

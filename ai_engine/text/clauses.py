@@ -74,6 +74,15 @@ class ClauseSplitter:
         clause = self._take(len(self._waiting))
         return [clause] if clause else []
 
+    def pause(self) -> list[str]:
+        """No token has come for a while: what is left, if it ends like a sentence."""
+        text = f"{self._waiting.rstrip()} A"  # as if another began
+        ends = any(
+            (found["end"] or found["wide"]) and text[found.end() :].strip() == "A" and self._ends_clause(found)
+            for found in _BREAK.finditer(text)
+        )
+        return self.flush() if ends else []
+
     def _take(self, end: int) -> str:
         clause, self._waiting = self._waiting[:end].strip(), self._waiting[end:]
         if clause:
@@ -92,14 +101,15 @@ class ClauseSplitter:
         return one_more.start() if (one_more := next(words, None)) else None
 
     def _ends_clause(self, found: re.Match[str]) -> bool:
-        before = self._waiting[: found.start()].strip()
+        text = found.string
+        before = text[: found.start()].strip()
         if not before or _OPEN_LINK.search(before):
             return False
         if found["wide"]:
             return True
         if found["end"]:
             return self._ends_sentence(before.split()[-1], before, found)
-        if before[-1].isdigit() and self._waiting[found.end() : found.end() + 1].isdigit():
+        if before[-1].isdigit() and text[found.end() : found.end() + 1].isdigit():
             return False  # "July 4, 2025", "2 - 3", or digits one by one
         words = len(_WORD.findall(before))
         if self._is_first:

@@ -54,7 +54,13 @@ RATE = 8000
 
 
 def scenario(*faults: Fault) -> Scenario:
+    """The whole call, for a fake that is told of keys, or answers words."""
     return Scenario(GREETING, TURNS, faults, lost=FALLBACK)
+
+
+def spoken(*faults: Fault) -> Scenario:
+    """What is said aloud in it, for a fake that only listens."""
+    return Scenario(GREETING, [turn for turn in TURNS if turn is not KEY], faults, lost=FALLBACK)
 
 
 TARGET = {

@@ -56,7 +56,8 @@ async def _gather(trial: Trial, directory: Path) -> Evidence:
         target = HttpTarget(ten_turns.TARGET)
         await fakes.enter_async_context(target.listening())
         realtime = OpenAIRealtimeServer(ten_turns.scenario())
-        agents, nova, flux, mixed_ear = (DeepgramServer(ten_turns.scenario()) for _ in range(4))
+        agents = DeepgramServer(ten_turns.scenario())
+        nova, flux, mixed_ear = (DeepgramServer(ten_turns.spoken()) for _ in range(3))
         chats = [OpenAIServer(ten_turns.scenario()) for _ in range(4)]
         voice = OpenAIServer(ten_turns.scenario())
         for server in (realtime, agents, nova, flux, mixed_ear, *chats, voice):

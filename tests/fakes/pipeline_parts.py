@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ai_engine.audio.format import SLIN8, SLIN16
@@ -156,10 +156,7 @@ class ScriptedSpeaker(Part):
 class ScriptedTool:
     name: str
     description: str = ""
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        return {"type": "object"}
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
 
 
 class PipelineCall:

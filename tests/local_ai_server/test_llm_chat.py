@@ -16,6 +16,7 @@ from local_ai_server.llm.base import Act, Piece, Verdict
 from local_ai_server.llm.chat import Chat
 from local_ai_server.llm.completion import LONGEST
 from local_ai_server.llm.endpoint import Endpoint
+from local_ai_server.tools import Tool
 from tests.waiting import until
 
 AGENT = Agent("demo", prompt="You work at the front desk.")
@@ -145,6 +146,65 @@ async def test_a_tool_call_is_an_act(name: str) -> None:
 
     async with talking_to(Server(handle=act)) as chat:
         assert await answer(chat) == ["Goodbye.", Act(name)]
+
+
+LOOK_UP = Tool("look_up", "Looks it up.", {"type": "object", "required": ["what"]})
+
+
+def part(arguments: str, index: int | None = 0, **more: Any) -> dict[str, Any]:
+    """A piece of a tool call; ``more``: ``id``, ``name``."""
+    function = {"arguments": arguments, **({"name": more.pop("name")} if "name" in more else {})}
+    return says(None, tool_calls=[{**({} if index is None else {"index": index}), **more, "function": function}])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "acts"),
+    [
+        ([part("", id="1", name="look_up"), part('{"what": '), part('"hours"}')], [{"what": "hours"}]),
+        (
+            [part('{"what": "a"}', id="1", name="look_up"), part('{"what": "b"}', 1, id="2", name="look_up")],
+            [{"what": "a"}, {"what": "b"}],
+        ),
+        (
+            [part('{"what": "a"}', id="1", name="look_up"), part('{"what": "b"}', 0, id="2", name="look_up")],
+            [{"what": "a"}, {"what": "b"}],
+        ),
+        ([part('{"what": "a"}', None, id="1", name="look_up")], [{"what": "a"}]),
+        ([part('{"what": ', id="1", name="look_up")], [{}]),
+        ([part("[1]", id="1", name="look_up")], [{}]),
+    ],
+)
+async def test_the_clients_tools_are_asked_for_with_arguments(
+    chunks: list[dict[str, Any]], acts: list[dict[str, Any]]
+) -> None:
+    async def act(server: Server, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await server.stream(request, [*chunks, part("{}", 7, id="9", name="hangup")])
+
+    server = Server(handle=act)
+    async with talking_to(server) as chat:
+        made = [piece async for piece in chat.answer(AGENT, RECORD, (LOOK_UP,))]
+    assert made == [Act("look_up", arguments) for arguments in acts]
+    [told] = server.asked[0]["tools"]
+    assert told["function"] == {
+        "name": "look_up", "description": "Looks it up.", "parameters": {"type": "object", "required": ["what"]}
+    }  # fmt: skip
+
+
+async def test_what_came_of_a_tool_is_told_as_such() -> None:
+    server = Server()
+    record = (*RECORD, ("agent", "One moment."), ("tool", 'look_up({"what": "a) -> b"}) -> {"ok": true}'))
+    async with talking_to(server) as chat:
+        for tools in ((LOOK_UP,), ()):
+            assert [piece async for piece in chat.answer(AGENT, record, tools)] == ["We ", "are ", "open."]
+    asked, plain = server.asked
+    *_, used, result = asked["messages"]
+    [call] = used["tool_calls"]
+    assert (used["role"], used["content"]) == ("assistant", "One moment.")
+    assert call["function"] == {"name": "look_up", "arguments": '{"what": "a) -> b"}'}
+    assert result == {"role": "tool", "tool_call_id": call["id"], "content": '{"ok": true}'}
+    assert "tools" not in plain
+    assert plain["messages"][-1]["role"] == "user"
+    assert "look_up" in plain["messages"][-1]["content"]
 
 
 async def test_marks_and_thoughts_are_not_spoken() -> None:

@@ -144,6 +144,14 @@ async def test_a_client_that_keeps_the_conversation_says_how_it_stands(pool: Wor
     assert clerk.given[1] == ("Be kind.", (("agent", "Hello."), ("caller", "And on Sunday?")), ())
 
 
+async def test_a_client_that_keeps_the_conversation_says_the_fallback_itself(pool: WorkerPool) -> None:
+    async with serving(pool) as (_, address), calling(address, {"parts": ["llm"]}, fallback_limit=1) as client:
+        await client.send("text", turn=1, text="banana", context={})
+        assert kinds(await client.until("reply_end")) == ["reply", "reply_end"]
+        await client.send("text", turn=2, text="banana")
+        assert kinds(await client.until("reply_end")) == ["reply", "token", "tool", "reply_end"]
+
+
 async def test_a_client_that_keeps_the_conversation_is_not_answered_by_and_by(pool: WorkerPool) -> None:
     async with serving(pool, Clerk()) as (_, address), calling(address, {"parts": ["llm"], "tools": []}) as client:
         context: dict[str, Any] = {"history": []}

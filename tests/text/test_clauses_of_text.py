@@ -86,6 +86,28 @@ def test_the_first_clause_is_out_before_the_answer_is_complete() -> None:
     assert [clause for clauses in out[:4] for clause in clauses] == ["We are open,"]
 
 
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("One moment.", ["One moment."]),
+        ("One moment. ", ["One moment."]),
+        ("Really?", ["Really?"]),
+        ('He said "Go."', ['He said "Go."']),
+        ("\u4f60\u597d\u3002", ["\u4f60\u597d\u3002"]),
+        ("One moment", []),
+        ("One moment,", []),
+        ("Ask Dr.", []),
+        ("1.", []),
+        ("", []),
+    ],
+)
+def test_a_sentence_is_out_when_nothing_follows_it_for_a_while(text: str, clauses: list[str]) -> None:
+    splitter = ClauseSplitter()
+    assert splitter.feed(text) == []
+    assert splitter.pause() == clauses
+    assert splitter.feed(" then") + splitter.flush() == ["then" if clauses else f"{text} then".strip()]
+
+
 def test_later_clauses_are_sentences_unless_they_are_long() -> None:
     later = "We have two rooms, three halls, and a bar. "
     long = "This one has more than enough words in it to be worth a breath, since it goes on."

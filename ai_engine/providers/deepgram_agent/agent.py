@@ -28,6 +28,7 @@ from ai_engine.providers.deepgram_agent.settings import DeepgramAgentSettings
 from ai_engine.providers.deepgram_agent.socket import AgentSocket
 from ai_engine.providers.deepgram_agent.wire import Message
 from ai_engine.session.ports import Briefing, Fitting
+from ai_engine.text.keys import pressed
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +134,7 @@ class DeepgramAgent:
         self._injection.again()
 
     def digit(self, digit: str) -> None:
-        self._type(f"[the caller pressed {digit}]")
+        self._type(pressed(digit))
 
     def nudge(self, *, last: bool = False) -> None:
         agent = self._briefing.agent if self._briefing else {}

@@ -33,6 +33,7 @@ from ai_engine.providers.openai_realtime.settings import OpenAIRealtimeSettings
 from ai_engine.providers.openai_realtime.wire import CODECS, Message
 from ai_engine.remote.socket import RemoteSocket
 from ai_engine.session.ports import Briefing, Fitting
+from ai_engine.text.keys import pressed
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +163,7 @@ class OpenAIRealtimeAgent:
     def digit(self, digit: str) -> None:
         if (response := self._responses.active) is not None and not response.asked:
             self._responses.withdraw()  # keys come in rows: one answer to all of them, but after the greeting
-        self._send(wire.user_text(f"[the caller pressed {digit}]"))
+        self._send(wire.user_text(pressed(digit)))
         self._responses.want()
 
     def nudge(self, *, last: bool = False) -> None:

@@ -30,11 +30,12 @@ from ai_engine.providers.pipeline.replies import Replies
 from ai_engine.providers.pipeline.reply import Maker
 from ai_engine.providers.pipeline.together import blaming, together
 from ai_engine.session.ports import Briefing
+from ai_engine.text.keys import pressed
 
 _ON_THE_PHONE = (
     "This is a telephone call: what you write is read out to the caller. Answer in one to three short sentences of "
     "plain spoken text, without lists, headings, links or emoji, and ask only one thing at a time. "
-    "A message like [pressed 5] tells which keys the caller pressed."
+    f"A message like {pressed('5')} tells of keys."
 )
 
 
@@ -250,7 +251,7 @@ class PipelineAgent:
         return self._briefing
 
     def _take_keys(self, keys: str) -> None:
-        self._record.caller_said(f"[pressed {keys}]")
+        self._record.caller_said(pressed(keys))
         self._replies.answer_in_turn()
 
     def _used(self, usage: Usage) -> None:

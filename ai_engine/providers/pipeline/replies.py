@@ -7,26 +7,16 @@ from itertools import count
 from typing import Any
 
 from ai_engine.audio.format import AudioFormat
-from ai_engine.call.events import (
-    CallerInterrupted,
-    ReplyAudio,
-    ReplyBegan,
-    ReplyEnded,
-    ReplyId,
-    ReplyText,
-    Stage,
-    StageReached,
-)
+from ai_engine.call.events import CallerInterrupted, ReplyBegan, ReplyEnded, ReplyId, Stage
 from ai_engine.providers.pipeline.bench import Bench
 from ai_engine.providers.pipeline.outbox import Outbox
 from ai_engine.providers.pipeline.ports import Message
 from ai_engine.providers.pipeline.record import Record
 from ai_engine.providers.pipeline.reply import Maker, Outcome, Reply, RoundOver
+from ai_engine.providers.pipeline.telling import Telling
 from ai_engine.providers.pipeline.tool_rounds import ToolRounds
 from ai_engine.session.ports import Briefing
 
-_MOST_ROUNDS = 5
-"""How often the model may ask for tools before it has to be given up on."""
 _TOOL_SECONDS = 2.0
 """The caller spoke while tools were used: so long an answer waits to tell what came of them."""
 
@@ -44,8 +34,7 @@ class Replies:
         self._maker = maker
         self._record = record
         self._outbox = outbox
-        self._format = format
-        self._loop = asyncio.get_running_loop()
+        self._telling = Telling(record, outbox, format)
         self._tools = ToolRounds(record, outbox)
         self._numbers = count(1)
         self._held = False
@@ -57,11 +46,7 @@ class Replies:
         """The caller has asked something and heard nothing in answer to it."""
         self._postponed: asyncio.TimerHandle | None = None
         """An answer that waits for tools."""
-        self._rounds = 0
-        self._broken_rounds = 0
         self._misunderstood = 0
-        self._stages: set[Stage] = set()
-        self._sounds_until = 0.0
 
     # -- asked for -------------------------------------------------------------------------------------------
 
@@ -87,7 +72,7 @@ class Replies:
         if self._bench.reply is not None:
             self._waiting.append(lambda: self.say(line, transfers=transfers))
             return
-        self._stages = {Stage.FIRST_AUDIO}
+        self._telling.expect(Stage.FIRST_AUDIO)
         reply = self._new(answers=False)
         reply.transfers = transfers
         self._launch(reply, lambda: self._maker.say(reply, line))
@@ -134,8 +119,7 @@ class Replies:
 
     def cut(self, reply: ReplyId, heard_ms: float) -> None:
         """The session stopped ``reply`` after ``heard_ms``."""
-        self._record.reply_cut(reply, heard_ms)
-        self._sounds_until = 0.0
+        self._telling.cut(reply, heard_ms)
         if self._bench.reply is not None and self._bench.began and self._bench.reply.id == reply:
             self._drop()
         if heard_ms == 0 and reply == self._answering and not self._tools.waiting:
@@ -147,7 +131,7 @@ class Replies:
 
         ``contested``: the engine's ear hears them too, and its session decides what becomes of a reply that has begun.
         """
-        if self._bench.began or self._loop.time() < self._sounds_until:
+        if self._bench.began or self._telling.sounding:
             self._outbox.put(CallerInterrupted())
         if self._bench.began and not contested:
             self._drop()
@@ -190,8 +174,8 @@ class Replies:
         await self._bench.close()
 
     def _expect_answer(self) -> None:
-        self._rounds = self._broken_rounds = 0
-        self._stages = {Stage.FIRST_TOKEN, Stage.FIRST_AUDIO}
+        self._tools.begin()
+        self._telling.expect(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
 
     def _new(self, *, answers: bool, guess: str | None = None) -> Reply:
         return Reply(ReplyId(next(self._numbers)), self._take, answers=answers, guess=guess)
@@ -219,34 +203,21 @@ class Replies:
             self._outbox.put(ReplyEnded(reply.id))
 
     def _take(self, reply: Reply, outcome: Outcome) -> None:
-        match outcome:
-            case RoundOver():
-                self._bench.done()
-                self._end(reply, outcome)
-                self._next()
-                return
-            case StageReached(stage):
-                if stage not in self._stages:
-                    return
-                self._stages.discard(stage)
-            case ReplyBegan(id):
-                reply.began = True
-                self._record.reply_began(id)
-            case ReplyText(id, text):
-                self._record.reply_said(id, text)
-            case ReplyAudio(id, pcm):
-                ms = self._format.ms(len(pcm))
-                self._record.reply_sounded(id, ms)
-                self._sounds_until = max(self._sounds_until, self._loop.time()) + ms / 1000
-            case ReplyEnded(id):
-                self._record.reply_made(id)
-        self._outbox.put(outcome)
+        if isinstance(outcome, RoundOver):
+            self._bench.done()
+            self._end(reply, outcome)
+            self._next()
+            return
+        if isinstance(outcome, ReplyBegan):
+            reply.began = True
+        self._telling.tell(outcome)
 
     def _end(self, reply: Reply, over: RoundOver) -> None:
         if reply.transfers:
             self._tools.transfer()
         elif over.calls:
-            self._use_tools(reply, over)
+            if not self._tools.ask(reply.id, over.calls):
+                self._go_on()
         elif reply.answers and over.spoke:
             self._misunderstood = 0
         elif reply.answers:
@@ -256,22 +227,9 @@ class Replies:
         if self._bench.reply is None and self._waiting:
             self._waiting.popleft()()
 
-    # -- tools -----------------------------------------------------------------------------------------------
-
-    def _use_tools(self, reply: Reply, over: RoundOver) -> None:
-        if self._tools.ask(reply.id, over.calls):
-            self._broken_rounds = 0
-            return
-        self._broken_rounds += 1
-        if self._broken_rounds == 1:
-            self._go_on()
-        else:
-            self.not_understood()
-
     def _go_on(self) -> None:
         """Let the model say what came of its tools."""
-        self._rounds += 1
-        if self._rounds >= _MOST_ROUNDS:
+        if self._tools.exhausted:
             self._unpostpone()
             self.not_understood()
         else:
@@ -287,7 +245,7 @@ class Replies:
 
     def _postpone(self) -> None:
         self._unpostpone()
-        self._postponed = self._loop.call_later(_TOOL_SECONDS, self._answer_soon)
+        self._postponed = asyncio.get_running_loop().call_later(_TOOL_SECONDS, self._answer_soon)
 
     def _unpostpone(self) -> None:
         if self._postponed is not None:

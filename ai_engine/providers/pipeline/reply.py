@@ -22,6 +22,9 @@ from ai_engine.session.ports import ToolSpec
 from ai_engine.text.clauses import ClauseSplitter
 from ai_engine.text.spoken import Spoken, say
 
+_PAUSE_SECONDS = 0.2
+"""A sentence is spoken when nothing has followed it for so long: the model may be writing a tool's arguments."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoundOver:
@@ -92,6 +95,10 @@ class Script:
     def feed(self, token: str) -> list[str]:
         """What is to be spoken as soon as ``token`` has come."""
         return self._spoken(self._splitter.feed(token))
+
+    def pause(self) -> list[str]:
+        """What is to be spoken when no token has come for a while."""
+        return self._spoken(self._splitter.pause())
 
     def flush(self) -> list[str]:
         """What is to be spoken when no more comes."""
@@ -166,23 +173,34 @@ class Maker:
         *,
         is_model: bool,
     ) -> None:
-        first = is_model
+        loop = asyncio.get_running_loop()
+        pause: asyncio.TimerHandle | None = None
+        is_first = is_model
+
+        def hand_on(ready: list[str]) -> None:
+            for clause in ready:
+                clauses.put_nowait(clause)
+
         with blaming(f"pipeline {self._name}: llm {self._model.name}"):
             async with aclosing(pieces):
                 async for piece in pieces:
+                    if pause is not None:
+                        pause.cancel()
                     match piece:
                         case ToolCall():
                             calls.append(piece)
+                            hand_on(script.flush())
                         case Usage():
                             self._used(piece)
                         case str():
-                            if first:
+                            if is_first:
                                 reply.put(StageReached(Stage.FIRST_TOKEN))
-                                first = False
-                            for clause in script.feed(piece):
-                                clauses.put_nowait(clause)
-        for clause in script.flush():
-            clauses.put_nowait(clause)
+                                is_first = False
+                            hand_on(script.feed(piece))
+                            pause = loop.call_later(_PAUSE_SECONDS, lambda: hand_on(script.pause()))
+        if pause is not None:
+            pause.cancel()
+        hand_on(script.flush())
         clauses.put_nowait(None)
 
     async def _speak(self, reply: Reply, script: Script, clauses: asyncio.Queue[str | None]) -> None:

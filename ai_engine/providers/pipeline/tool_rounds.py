@@ -13,6 +13,9 @@ from ai_engine.providers.pipeline.record import Answer, Record
 _ENDING = frozenset({"hangup", "transfer"})
 """After these there is nothing left to say, unless they failed."""
 
+_MOST_ROUNDS = 5
+_MOST_BROKEN_ROUNDS = 2
+
 
 class ToolRounds:
     """Asks the session, and enters what came of it in the record."""
@@ -22,12 +25,23 @@ class ToolRounds:
         self._outbox = outbox
         self._numbers = count(1)
         self._asked: dict[str, tuple[Answer, int]] = {}
+        self._rounds = 0
+        self._broken_rounds = 0
         self.goes_on = False
         """Something came of them that the model has to know."""
 
     @property
     def waiting(self) -> bool:
         return bool(self._asked)
+
+    @property
+    def exhausted(self) -> bool:
+        """The model asks and asks, or again for what makes no sense."""
+        return self._rounds >= _MOST_ROUNDS or self._broken_rounds >= _MOST_BROKEN_ROUNDS
+
+    def begin(self) -> None:
+        """The caller has said something new."""
+        self._rounds = self._broken_rounds = 0
 
     def ask(self, reply: ReplyId, calls: tuple[ToolCall, ...]) -> bool:
         """Whether any of them makes sense; what does not is answered with a complaint."""
@@ -43,7 +57,10 @@ class ToolRounds:
                 continue
             id = self._put(call.name, arguments, goes_on=call.name not in _ENDING)
             self._asked[id] = (answer, place)
-        return len(answer.results) < len(calls)
+        makes_sense = len(answer.results) < len(calls)
+        self._rounds += 1
+        self._broken_rounds = 0 if makes_sense else self._broken_rounds + 1
+        return makes_sense
 
     def transfer(self) -> None:
         """Hand the caller to a person without the model's asking."""
