@@ -78,13 +78,23 @@ class Prompt(StrEnum):
     """Recorded sentences the engine can say with no provider at all."""
 
     TRANSFER = "transfer"
-    """'Please hold the line, I am connecting you to a person.'"""
     WAIT = "wait"
-    """'One moment, please.'"""
     SCREEN = "screen"
-    """'You have a call. Press one to take it, or two to decline.', for the human who is asked."""
+    """For the human who is asked whether they take a call."""
     MUSIC = "music"
     """A few notes, played again and again to a caller who waits."""
+
+    @property
+    def words(self) -> str:
+        """What it says; ``scripts/render_prompts`` makes the sound."""
+        return _WORDS.get(self, "")
+
+
+_WORDS = {
+    Prompt.TRANSFER: "Please hold the line. I am connecting you to a person.",
+    Prompt.WAIT: "One moment, please.",
+    Prompt.SCREEN: "You have a call. Press one to take it, or two to decline.",
+}
 
 
 @dataclass(frozen=True, slots=True)

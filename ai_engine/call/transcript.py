@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from ai_engine.call.events import ReplyId
 
+ENGINE = "offhook"
+"""In place of a provider's name."""
+
 Speaker = Literal["caller", "agent", "tool"]
 
 
@@ -63,6 +66,10 @@ class Transcript:
             self.utterances.append(utterance)
         utterance.clauses.append(_Clause(text.strip()))
 
+    def engine_said(self, reply: ReplyId, text: str, now: float) -> None:
+        """A sentence of the engine's own, which no agent needs to know of."""
+        self.agent_said(reply, text, now, ENGINE)
+
     def tool_answered(
         self, name: str, arguments: Mapping[str, Any], result: Mapping[str, Any], ms: float, now: float
     ) -> None:
@@ -117,7 +124,7 @@ class Transcript:
 
     def history(self) -> tuple[tuple[Speaker, str], ...]:
         """``(speaker, text)`` pairs, to brief an agent that takes over."""
-        return tuple((said.speaker, said.text) for said in self.utterances if said.text)
+        return tuple((said.speaker, said.text) for said in self.utterances if said.text and said.provider != ENGINE)
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ class AgentDesk:
         settings: SessionSettings,
         spawn: Spawn,
         floor: Callable[[], Floor],
+        clock: Callable[[], float],
     ) -> None:
         self._seat = seat
         self._line = line
@@ -48,6 +49,7 @@ class AgentDesk:
         self._settings = settings
         self._spawn = spawn
         self._floor = floor
+        self._clock = clock
         self._debt = Debt()
         self._own_words: ReplyId | None = None
         """The engine's latest sentence of its own: it answers nothing."""
@@ -197,3 +199,5 @@ class AgentDesk:
         """Say a recorded sentence."""
         self._own_words = self._seat.own_reply()
         self._line.play_prompt(self._own_words, self._prompts[prompt])
+        if prompt.words:
+            self._transcript.engine_said(self._own_words, prompt.words, self._clock())

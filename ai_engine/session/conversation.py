@@ -132,6 +132,7 @@ class Conversation:
             settings,
             spawn,
             lambda: self._turns.floor,
+            clock,
         )
         self._log = log.bind(call_id=call_id)
 

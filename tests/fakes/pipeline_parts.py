@@ -104,7 +104,9 @@ class ScriptedModel(Part):
         self.scripts = list(scripts)
         self.asked: list[list[Message]] = []
         self.tools: list[list[str]] = []
-        self.open = self.ended = 0
+        self.open = self.ended = self.most_open = 0
+        self.hangup_seconds = 0.0
+        """What it takes to end a request."""
 
     async def answer(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> AsyncGenerator[Piece, None]:
         self.asked.append(list(messages))
@@ -113,6 +115,7 @@ class ScriptedModel(Part):
         if isinstance(script, str):
             script = [f"{word} " for word in script.split()]
         self.open += 1
+        self.most_open = max(self.open, self.most_open)
         try:
             for piece in script:
                 if isinstance(piece, ProviderError):
@@ -121,6 +124,7 @@ class ScriptedModel(Part):
                 if not isinstance(piece, float):
                     yield piece
         finally:
+            await asyncio.sleep(self.hangup_seconds)
             self.open -= 1
             self.ended += 1
 
@@ -176,6 +180,8 @@ class PipelineCall:
         self.history: tuple[Said, ...] = ()
         self.events: list[tuple[float, CallEvent]] = []
         self.failure: ProviderError | None = None
+        self.busy_seconds = 0.0
+        """What the session does before it takes each event."""
         self.reacts: Callable[[CallEvent], None] = lambda event: None
 
     @property
@@ -200,6 +206,7 @@ class PipelineCall:
         loop = asyncio.get_running_loop()
         try:
             async for event in self.agent.events():
+                await asyncio.sleep(self.busy_seconds)
                 self.events.append((loop.time(), event))
                 self.reacts(event)
         except ProviderError as error:

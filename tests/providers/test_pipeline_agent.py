@@ -182,6 +182,17 @@ async def test_keys_pressed_into_a_reply_are_answered_after_it() -> None:
 
 
 @virtual
+async def test_who_speaks_after_pressing_keys_is_answered_once() -> None:
+    async with PipelineCall(ScriptedModel(["Press one. ", 4.0, "Or two."], "Thank you.", "Twice.")) as call:
+        await call.turn("hi", seconds=0.5)
+        call.agent.digit("1")
+        await asyncio.sleep(2.0)
+        await call.turn("I mean two", brief=True, seconds=4.0)
+    assert told(call)[-2:] == [("user", pressed("1")), ("user", "I mean two")]
+    assert call.story()[-2:] == ["2: Thank you.", "2>"]
+
+
+@virtual
 async def test_only_so_many_turns_are_remembered() -> None:
     async with PipelineCall(ScriptedModel(*["Yes."] * 4), most_history=2) as call:
         for number in range(4):
@@ -270,6 +281,7 @@ async def test_a_reply_made_long_ago_is_cut_in_the_record() -> None:
 async def test_the_interruption_is_in_the_record_when_its_words_are_answered() -> None:
     async with PipelineCall(ScriptedModel(["We are open. ", 9.0], "Of course.")) as call:
         await call.turn("hi", seconds=1.0)
+        call.busy_seconds = 0.01
         call.on(CallerSaid, lambda _: call.agent.interrupt(ONE, 400.0))  # as a session does that weighs the words
         await call.turn("what about Sunday", brief=True)
     assert told(call)[1] == ("assistant", f"We are {INTERRUPTED}")
@@ -285,6 +297,18 @@ async def test_an_answer_that_has_not_begun_does_not_begin_into_the_callers_word
     assert told(call) == [("user", "first"), ("user", "second")]
     assert call.model.ended == 2
     assert call.speaker.most_open == 1
+
+
+@virtual
+async def test_a_request_has_ended_before_the_next_one_begins() -> None:
+    model = ScriptedModel([9.0], [9.0], "To all.")
+    model.hangup_seconds = 1.0
+    async with PipelineCall(model) as call:
+        for text in ("first", "second", "third"):
+            await call.turn(text, seconds=0.1)
+        await asyncio.sleep(3.0)
+    assert model.most_open == 1
+    assert call.story()[-2:] == ["3: To all.", "3>"]
 
 
 @pytest.mark.parametrize("what", ["dismissed", "empty", "hum", "brief hum"])
@@ -447,6 +471,18 @@ async def test_nothing_is_said_after_hanging_up_unless_it_failed() -> None:
 
 
 @virtual
+async def test_nothing_is_said_after_hanging_up_though_another_tool_was_used_before() -> None:
+    hangup = ToolCall("h", "hangup", "{}")
+    async with PipelineCall(ScriptedModel([WEATHER], ["Sunny. ", hangup], "What?")) as call:
+        await call.turn("weather?")
+        call.agent.answer_tool("tool-1", {})
+        await asyncio.sleep(1.0)
+        call.agent.answer_tool("tool-2", {"ok": True})
+        await asyncio.sleep(1.0)
+    assert call.story()[-1] == "tool tool-2 hangup {} at last"
+
+
+@virtual
 async def test_who_speaks_while_a_tool_is_used_is_answered_with_its_result_if_it_comes_soon() -> None:
     async with PipelineCall(ScriptedModel([WEATHER], "Sunny, and yes.")) as call:
         await call.turn("weather?", seconds=0.5)
@@ -522,6 +558,30 @@ async def test_who_speaks_while_a_reply_still_sounds_interrupts_it() -> None:
         call.ear.says(Began())
         await asyncio.sleep(0.1)
         assert call.story()[-1] == "interrupted"
+
+
+@virtual
+async def test_a_reply_that_was_stopped_is_not_interrupted_again() -> None:
+    async with flux("One two three four five.") as call:
+        call.ear.says(Began(), Final("hi"))
+        await asyncio.sleep(0.5)
+        call.agent.interrupt(ONE, 100.0)
+        call.ear.says(Began())
+        await asyncio.sleep(0.1)
+    assert "interrupted" not in call.story()
+
+
+@virtual
+async def test_an_answer_that_gave_way_to_one_in_advance_is_made_again_when_that_was_for_nothing() -> None:
+    async with flux([2.0, "To the first."], ["Wrong. ", 9.0], "To the first again.") as call:
+        call.ear.says(Began(), Final("first"))
+        await asyncio.sleep(0.5)
+        call.ear.says(Began(), Eager("perhaps"))
+        await asyncio.sleep(0.5)
+        call.ear.says(Final(""))
+        await asyncio.sleep(2.0)
+    assert told(call) == [("user", "first")]
+    assert call.story()[-2:] == ["3: To the first again.", "3>"]
 
 
 @virtual

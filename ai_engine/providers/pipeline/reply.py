@@ -57,7 +57,6 @@ class Reply:
         self._take = take
         self._kept: deque[Outcome] = deque()
         self._held = False
-        self._dropped = False
 
     def put(self, outcome: Outcome) -> None:
         """Give it to the session, or keep it until then."""
@@ -74,11 +73,10 @@ class Reply:
 
     def drop(self) -> None:
         """Nobody wants it any more."""
-        self._dropped = True
         self._kept.clear()
 
     def _give(self) -> None:
-        while self._kept and not self._held and not self._dropped:
+        while self._kept and not self._held:
             self._take(self, self._kept.popleft())
 
 
@@ -189,7 +187,6 @@ class Maker:
                     match piece:
                         case ToolCall():
                             calls.append(piece)
-                            hand_on(script.flush())
                         case Usage():
                             self._used(piece)
                         case str():
