@@ -101,11 +101,12 @@ def configuration(
         "fallback": FALLBACK,
         "tools": ["hangup", "transfer", "lookup_order", "cancel_order"],
     }
+    timeouts = sections.pop("timeouts", {})
     said = {
         "default_agent": next(iter(brains)),
         "downstream_mode": "stream",
         "no_input": {"seconds": QUIET_SECONDS, "limit": 3},
-        "streaming": {"level_dbfs": None},
+        "streaming": {"level_dbfs": None, "timeouts": timeouts},
         "logging": {"format": "json"},
         "tools": tools,
         "providers": {name: dict(brain) for name, brain in brains.items() if "stt" not in brain},
@@ -133,6 +134,8 @@ class Heard:
     """Epoch seconds: the caller's last voice before it."""
     begun_at: float
     """The agent's first voice."""
+    longest_gap: float = 0.0
+    """Seconds without a sound, from the caller's last voice to the last of these words."""
 
     @property
     def answer_ms(self) -> float:
@@ -150,46 +153,50 @@ class Conversation:
         """From the call to its end. Raises TimeoutError where the agent stays silent."""
         caller = self.caller
         dialled = time.time()
-        quiet = await self._listen("greeting", dialled)
-        quiet = await self._ask("question", HOURS, quiet)
+        quiet = await self.listen("greeting", dialled)
+        quiet = await self.ask("question", HOURS, quiet)
         quiet = await self._interrupt(quiet)
-        quiet = await self._ask("tool", ORDER, quiet)
-        quiet = await self._ask("failed tool", CANCEL, quiet)
+        quiet = await self.ask("tool", ORDER, quiet)
+        quiet = await self.ask("failed tool", CANCEL, quiet)
         await caller.phone.send_digit("5")
-        quiet = await self._listen("key", time.time())
-        quiet = await self._listen("silence", quiet, timeout=QUIET_SECONDS + 6)
-        quiet = await self._ask("transfer declined", SALES, quiet, timeout=40)
-        quiet = await self._ask("resume", ADDRESS, quiet)
-        asked = await self._say(BYE)
+        quiet = await self.listen("key", time.time())
+        quiet = await self.listen("silence", quiet, timeout=QUIET_SECONDS + 6)
+        quiet = await self.ask("transfer declined", SALES, quiet, timeout=40)
+        quiet = await self.ask("resume", ADDRESS, quiet)
+        asked = await self.say(BYE)
         closed = await caller.phone.wait_for("CALL_CLOSED", 15)
         self._note("goodbye", asked, asked, closed.at)
 
-    async def _say(self, turn: Turn) -> float:
+    async def say(self, turn: Turn) -> float:
         """Speak, and return when the last voice of it went out."""
         await self.caller.finish(words(turn.heard, self.caller.phone.rate))
         return voice_segments(self.caller.own.packets, join_seconds=0.2)[-1].end
 
-    async def _ask(self, what: str, turn: Turn, after: float, timeout: float = 15.0) -> float:
-        return await self._listen(what, await self._say(turn), timeout=timeout)
+    async def ask(self, what: str, turn: Turn, after: float, timeout: float = 15.0, pause: float = PAUSE) -> float:
+        """Speak, and listen to the answer."""
+        return await self.listen(what, await self.say(turn), timeout=timeout, pause=pause)
 
-    async def _listen(self, what: str, asked: float, timeout: float = 15.0) -> float:
+    async def listen(self, what: str, asked: float, timeout: float = 15.0, pause: float = PAUSE) -> float:
         """The agent's next words to their end; returns when that was."""
         begun = await self.caller.agent.wait_voice(after=asked, timeout=timeout)
-        quiet = await self.caller.agent.wait_quiet(PAUSE, after=begun, timeout=timeout)
+        quiet = await self.caller.agent.wait_quiet(pause, after=begun, timeout=timeout)
         self._note(what, asked, begun, quiet + PAUSE)
         return quiet
 
     async def _interrupt(self, after: float) -> float:
-        asked = await self._say(SERVICES)
+        asked = await self.say(SERVICES)
         begun = await self.caller.agent.wait_voice(after=asked)
         await asyncio.sleep(max(0.0, begun + 1.5 - time.time()))
         interrupted = await self.caller.say(words(STOP.heard, self.caller.phone.rate))
         quiet = await self.caller.agent.wait_quiet(PAUSE, after=interrupted)
         self._note("interrupted", asked, begun, quiet)
-        return await self._listen("interruption", max(quiet, time.time() - PAUSE))
+        return await self.listen("interruption", max(quiet, time.time() - PAUSE))
 
     def _note(self, what: str, asked: float, begun: float, until: float) -> None:
-        self.heard.append(Heard(what, heard_words(self.caller.heard(begun - 0.02, until)), asked, begun))
+        parts = voice_segments([packet for packet in self.caller.agent.packets if asked <= packet.at < until])
+        moments = [asked, *(moment for part in parts for moment in (part.start, part.end))]
+        gap = max((later - earlier for earlier, later in zip(moments[::2], moments[1::2], strict=False)), default=0.0)
+        self.heard.append(Heard(what, heard_words(self.caller.heard(begun - 0.02, until)), asked, begun, gap))
 
     def of(self, what: str) -> Heard:
         return next(heard for heard in self.heard if heard.what == what)

@@ -124,7 +124,8 @@ class ScriptedModel(Part):
                 if not isinstance(piece, float):
                     yield piece
         finally:
-            await asyncio.sleep(self.hangup_seconds)
+            if self.hangup_seconds:
+                await asyncio.sleep(self.hangup_seconds)
             self.open -= 1
             self.ended += 1
 
@@ -206,7 +207,8 @@ class PipelineCall:
         loop = asyncio.get_running_loop()
         try:
             async for event in self.agent.events():
-                await asyncio.sleep(self.busy_seconds)
+                if self.busy_seconds:
+                    await asyncio.sleep(self.busy_seconds)
                 self.events.append((loop.time(), event))
                 self.reacts(event)
         except ProviderError as error:

@@ -301,7 +301,7 @@ async def test_an_answer_that_has_not_begun_does_not_begin_into_the_callers_word
 
 @virtual
 async def test_a_request_has_ended_before_the_next_one_begins() -> None:
-    model = ScriptedModel([9.0], [9.0], "To all.")
+    model = ScriptedModel([9.0], "To all.")
     model.hangup_seconds = 1.0
     async with PipelineCall(model) as call:
         for text in ("first", "second", "third"):
@@ -350,6 +350,17 @@ async def test_an_answer_of_which_something_was_heard_is_not_made_again() -> Non
         call.agent.caller_spoke()
         await over(call, "dismissed")
     assert len(call.model.asked) == 1
+
+
+@virtual
+async def test_a_greeting_of_which_nothing_was_heard_is_no_answer_that_is_owed() -> None:
+    async with PipelineCall(ScriptedModel("What?")) as call:
+        call.agent.greet()
+        await asyncio.sleep(1.0)
+        call.agent.interrupt(ONE, 0.0)
+        call.agent.caller_spoke()
+        await over(call, "dismissed")
+    assert call.model.asked == []
 
 
 async def over(call: PipelineCall, what: str) -> None:
@@ -504,6 +515,17 @@ async def test_who_speaks_while_a_tool_takes_long_is_answered_without_its_result
         call.agent.answer_tool("tool-1", {})
         await asyncio.sleep(1.0)
     assert call.story()[-2:] == ["3: Sunny.", "3>"]
+
+
+@virtual
+async def test_the_result_of_a_tool_is_spoken_of_after_what_is_being_said() -> None:
+    async with PipelineCall(ScriptedModel([WEATHER], ["Still looking. ", 2.0, "Wait."], "Sunny.")) as call:
+        await call.turn("weather?", seconds=0.5)
+        await call.turn("hello?", seconds=3.0)
+        assert call.story()[-1] == "2: Still looking."
+        call.agent.answer_tool("tool-1", {})
+        await asyncio.sleep(3.0)
+    assert call.story()[-5:] == ["2: Wait.", "2>", "<3", "3: Sunny.", "3>"]
 
 
 @virtual

@@ -28,7 +28,7 @@ from local_ai_server.llm.base import Act, LanguageModel
 from local_ai_server.llm.base import Piece as ServerPiece
 from local_ai_server.llm.intents import Intents
 from local_ai_server.processes import ProcessPool
-from local_ai_server.protocol import decode_client
+from local_ai_server.protocol import MAX_TURN_BYTES, decode_client
 from local_ai_server.tools import OWN, Tools
 from local_ai_server.workers import WorkerPool
 from tests.local_ai_server.demo_agent import AGENT
@@ -156,20 +156,35 @@ async def test_the_first_syllable_comes_from_before_the_turn(pool: WorkerPool) -
         assert (await heard(ears))[-1] == Final("goodbye")
 
 
-async def test_a_turn_too_long_for_the_server_is_still_one_turn(pool: WorkerPool) -> None:
-    async with transcriber(pool, SLIN16) as ears:
-        ears.turn_began()
-        frames = 4 * 1024 * 1024 // SLIN16.frame_bytes + 100
-        for frame in range(frames):
-            ears.hear(SLIN16.silence())
-            if frame % 100 == 0:
-                await asyncio.sleep(0.001)
-        ears.turn_ended()
-        assert (await heard(ears))[-1] == Final("")
-        ears.turn_began()
-        say(ears, "goodbye")
-        ears.turn_ended()
-        assert (await heard(ears))[-1] == Final("goodbye")
+async def test_a_turn_too_long_for_the_server_is_cut_before_it_cuts_it(pool: WorkerPool) -> None:
+    turns: list[int] = []
+
+    async def count(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps({"type": "ready", "input_rate": 16000, "output_rate": 0}))
+        async for message in socket:
+            if isinstance(message, bytes):
+                turns[-1] += len(message)
+            elif json.loads(message)["type"] == "turn_begin":
+                turns.append(0)
+            else:
+                await socket.send(json.dumps({"type": "final", "turn": len(turns), "text": "", "confidence": 0.0}))
+
+    async with serve(count, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        ears = LocalTranscriber(LocalTranscriberSettings(url=url), Fitting(SLIN16))
+        async with started(ears):
+            for frames in (MAX_TURN_BYTES // SLIN16.frame_bytes + 100, 50):
+                ears.turn_began()
+                for frame in range(frames):
+                    ears.hear(SLIN16.silence())
+                    if frame % 100 == 0:
+                        await asyncio.sleep(0.001)
+                ears.turn_ended()
+                assert await heard(ears) == [Final("")]
+    long, short = turns
+    assert 0.9 * MAX_TURN_BYTES < long < MAX_TURN_BYTES
+    assert short == 50 * SLIN16.frame_bytes
 
 
 # -- the language model -----------------------------------------------------------------------------------
