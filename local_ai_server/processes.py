@@ -116,21 +116,18 @@ class ProcessPool:
         self._seats = [asyncio.create_task(self._keep(seat, future)) for seat, future in enumerate(loaded)]
         try:
             await asyncio.gather(*loaded)
-        except JobFailed:
-            await self._dismiss_all()
+        except (JobFailed, asyncio.CancelledError):
+            await self.close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._dismiss_all()
+        await self.close()
 
     async def close(self) -> None:
         """End all processes; nobody may wait for a job any more."""
-        await self._dismiss_all()
-
-    async def _dismiss_all(self) -> None:
         for seat in self._seats:
             seat.cancel()
         await asyncio.gather(*self._seats, return_exceptions=True)
@@ -287,6 +284,13 @@ class ProcessPool:
             target=self._run_process, args=(theirs, *self._arguments), name=f"{self._name}-{seat}", daemon=True
         )
         with theirs:
-            await asyncio.to_thread(process.start)
+            starting = asyncio.ensure_future(asyncio.to_thread(process.start))
+            try:
+                await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await starting  # a start cannot be called off: it would go on with a socket that is closed
+                ours.close()
+                process.kill()
+                raise
         reader, writer = await asyncio.open_connection(sock=ours)
         return _Worker(seat, process, reader, writer, self._job_seconds)

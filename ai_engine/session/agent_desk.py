@@ -55,6 +55,8 @@ class AgentDesk:
         """The engine's latest sentence of its own: it answers nothing."""
         self._asked_after: ReplyId = ReplyId(0)
         """The latest reply when the agent was asked for something."""
+        self._unheard = False
+        """The caller's last turn was nothing to a provider with ears of its own; two in a row are no noise."""
         self._expiring = False
         self._log = log.bind(call_id=call_id)
 
@@ -92,8 +94,9 @@ class AgentDesk:
 
     def turn_unheard(self) -> AgentFailed | None:
         """What it did not answer may have been noise to it: it is asked for something that needs no ears."""
-        if self._debt.words:
+        if self._debt.words or self._unheard:
             return self._no_reply()
+        self._unheard = True
         self.ask(Owed.NUDGE)
         return None
 
@@ -110,6 +113,7 @@ class AgentDesk:
 
     def understood(self, words: str) -> None:
         """What the caller said last."""
+        self._unheard = False
         self._debt.understood(words)
 
     def made(self, reply: ReplyId) -> None:

@@ -15,7 +15,7 @@ from scripts.trial.asterisk import Trial
 from scripts.trial.programs import Programs
 from tests.asterisk import ten_turns
 from tests.asterisk.callers import calling, leftovers
-from tests.asterisk.ten_turns import ADDRESS, BYE, HOURS, Conversation, assert_heard, heard_words
+from tests.asterisk.ten_turns import ADDRESS, BYE, HOURS, Conversation, heard_words
 from tests.fakes.deepgram import DeepgramServer
 from tests.fakes.openai_http import OpenAIServer
 from tests.fakes.openai_realtime import OpenAIRealtimeServer
@@ -184,7 +184,9 @@ async def _recording(programs: Programs, agent: str) -> Path:
         while True:
             for folder in programs.calls():
                 events = folder / "events.jsonl"
-                if (folder / "turns.json").exists() and json.loads(events.open().readline())["agent"] == agent:
+                if (folder / "turns.json").exists() and json.loads(events.read_text().splitlines()[0])[
+                    "agent"
+                ] == agent:
                     return folder
             await asyncio.sleep(0.1)
 
@@ -196,12 +198,19 @@ def test_another_brain_goes_on_with_the_same_conversation(evidence: Evidence, st
         raise story
     _assert_at_last(story.greeting, ten_turns.GREETING)
     assert story.question == pitches(HOURS.say)
-    _assert_at_last(story.struck, ADDRESS.say)
+    if (stage, fault) == ("flux hears", "stalls"):
+        # It never says that it heard nothing: the caller is asked, and after a second time another brain takes over.
+        _assert_at_last(story.struck, ten_turns.NUDGE)
+        assert story.after == pitches(ADDRESS.say), "the fake takes what comes next for what it did not hear"
+        return
     assert story.after == pitches(SUNDAY.say)
+    _assert_at_last(story.struck, ADDRESS.say)
     assert story.ended == "agent_hung_up", "the caller ended up somewhere else"
     fillers = [line for line in story.transcript if line.get("provider") == "offhook"]
     assert len(fillers) <= 1, "more than one filler"
-    assert story.transcript[-2 if story.transcript[-1]["speaker"] == "tool" else -1]["provider"] == "spare"
+    # A response that failed is asked for once more before the provider is given up.
+    brain = _name(stage, fault) if (stage, fault) == ("openai_realtime", "reports an error") else "spare"
+    assert story.transcript[-2 if story.transcript[-1]["speaker"] == "tool" else -1]["provider"] == brain
     said = [line["text"] for line in story.transcript if line["speaker"] == "caller"]
     assert said.count(ADDRESS.heard) == 1
     patience = REPLY_SECONDS if fault in ("stalls", "slow to answer") else 0.0
@@ -216,6 +225,3 @@ def _assert_at_last(heard: list[int], text: str) -> None:
     """All of ``text``, after whatever there was of it before, and perhaps a filler, which is no row of tones."""
     wanted = pitches(text)
     assert heard[-len(wanted) :] == wanted, f"heard {heard}, not {wanted} at last ({text})"
-
-
-__all__ = ["assert_heard"]

@@ -150,7 +150,10 @@ def test_everything_is_said_at_once_in_order_of_lines(file: Path) -> None:
         ("barge_in: {min_ms: 501}", "barge_in.min_ms: must be less than or equal to 500, not 501"),
         ("vad: {start_ms: 501}", "vad.start_ms: must be less than or equal to 500, not 501"),
         ("providers: {my_own: {}}", "providers.my_own: needs a `type`, since its name is none"),
-        ("providers: {my_own: {type: hal}}", "providers.my_own: there is no type 'hal' (known here: 'deepgram', 'local'"),
+        (
+            "providers: {my_own: {type: hal}}",
+            "providers.my_own: there is no type 'hal' (known here: 'deepgram', 'local'",
+        ),
         ("providers: {local: {urk: x}}", "providers.local.urk: unknown key (did you mean url?)"),
         ("providers: {mine: {type: local, urk: x}}", "providers.mine.urk: unknown key (did you mean url?)"),
         ("pipelines: {x: {stt: deepgram, llm: openai}}", "pipelines.x.tts: must be set"),

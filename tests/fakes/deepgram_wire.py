@@ -159,6 +159,7 @@ class Wire:
         task = asyncio.create_task(self._watched(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was cancelled before it began
         return task
 
     async def serve(self, talk: Callable[[], Awaitable[None]], limit: Callable[[], Awaitable[None]]) -> None:

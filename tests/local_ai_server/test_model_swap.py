@@ -161,6 +161,15 @@ async def test_a_call_that_ends_meanwhile_leaves_nothing_behind() -> None:
         assert (old.users, crews.current.users) == (0, 0)
 
 
+async def test_a_server_that_ends_while_a_swap_loads_leaves_nothing_behind() -> None:
+    async with served() as (crews, address):
+        mine = crews.current.pool.process_ids()
+        others = set(children(os.getpid())) - set(mine)
+        await swap(address, "stt=pocketsphinx-lm&llm=intents")
+        await until(lambda: set(children(os.getpid())) - others - set(mine))
+    await until(lambda: not any(map(is_alive, set(children(os.getpid())) - others)))
+
+
 async def test_a_model_that_does_not_load_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "stt" / "broken"
     folder.mkdir(parents=True)

@@ -277,12 +277,11 @@ def test_a_provider_with_ears_that_heard_nothing_is_asked_for_something_else_fir
         await call.quiet(1500)
         await call.speak(500)
         await call.quiet(5500)
-        assert call.agent.told[-1] == "nudge"
-        await call.quiet(4100)
+        assert second.told == ["spoke", "paused"], "the second turn in a row was no noise: another agent hears it"
 
-    call = place(story, Eared(("Hello.", 400), ("Are you there?", 400)))
-    [failed] = call.witness.saw(AgentFailed)
-    assert "no reply within 4.0 s" in failed.reason, "the second nudge was not answered"
+    second = ScriptedAgent(("Here I am.", 400))
+    call = place(story, Eared(("Hello.", 400), ("Are you there?", 400)), others=[second])
+    assert len(call.witness.saw(AgentFailed)) == 1
 
 
 class Eared(ScriptedAgent):

@@ -27,10 +27,10 @@ _PATIENCE_SECONDS = 1.0
 _SETTLED_SECONDS = 0.3
 """The same, when everything was final before: then nothing may be left for the vendor to answer with."""
 
-_MOST_UNANSWERED_SECONDS = 3.0
+_MOST_UNANSWERED_SECONDS = 1.5
 """It says something about every second of sound, even of silence: after so much without a word it may be stuck."""
 
-_STUCK_SECONDS = 3.0
+_STUCK_SECONDS = 1.5
 """After the end of a turn it surely is: even if the whole of a long one was sent at once."""
 
 
