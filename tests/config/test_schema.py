@@ -11,6 +11,7 @@ import yaml
 
 from ai_engine.config import schema
 from ai_engine.config.overrides import OVERRIDES, SECRETS
+from ai_engine.config.providers import AGENTS, LLM, STT, TTS
 from ai_engine.config.yaml_lines import read
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,13 @@ def test_env_example_names_every_variable_and_no_secret() -> None:
     lines = re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     trial = {name for name, _ in lines if name.startswith("OFFHOOK_")}
     local = set(re.findall(r"LOCAL_AI_[A-Z]+(?:_[A-Z]+)*", (ROOT / "local_ai_server" / "config.py").read_text()))
-    assert {name for name, _ in lines} - trial == {*OVERRIDES, *SECRETS, *local}
+    keys = {
+        kind.settings.model_fields["key"].default
+        for kinds in (AGENTS, STT, LLM, TTS)
+        for kind in kinds.values()
+        if "key" in kind.settings.model_fields
+    }
+    assert {name for name, _ in lines} - trial == {*OVERRIDES, *SECRETS, *local, *keys}
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     assert trial <= set(compose["services"]["asterisk"]["environment"])
-    assert all(value == "" for name, value in lines if "PASSWORD" in name)
+    assert all(value == "" for name, value in lines if "PASSWORD" in name or "KEY" in name)

@@ -29,6 +29,9 @@ SERVICE_KEYS = {
 }  # fmt: skip
 """Accepted by compose 1.29.2 and 2.40 alike."""
 
+KEYS = {"DEEPGRAM_API_KEY", "OPENAI_API_KEY"}
+"""Of the providers, as their sections name them unless told otherwise."""
+
 CONTAINER_PATHS = {"MEDIA_DIRECTORY", "RECORDING_DIRECTORY"}
 """Fixed inside a container, whatever .env says of the machine around it."""
 
@@ -137,8 +140,8 @@ def test_recordings_outlive_the_container(services: dict[str, Any]) -> None:
 
 def test_every_setting_of_the_engine_passes_through(services: dict[str, Any]) -> None:
     given = services["ai-engine"]["environment"]
-    assert set(given) == set(OVERRIDES) | set(SECRETS)
-    assert {name for name, value in given.items() if value is None} == set(OVERRIDES) - CONTAINER_PATHS
+    assert set(given) == set(OVERRIDES) | set(SECRETS) | KEYS
+    assert {name for name, value in given.items() if value is None} == (set(OVERRIDES) - CONTAINER_PATHS) | KEYS
 
 
 def test_every_setting_of_the_local_server_passes_through(services: dict[str, Any]) -> None:
@@ -167,7 +170,8 @@ def test_the_images_install_as_make_does(name: str, kind: str) -> None:
     assert text.count("FROM ") == 1
     assert "\nFROM debian:bookworm-slim\n" in text
     assert "\nCOPY requirements.lock " in text
-    assert re.search(rf"^RUN scripts/setup {kind}\b", text, re.MULTILINE)
+    assert re.search(rf"^RUN scripts/setup ({kind}|\"\$LOCAL_AI_BACKENDS\")\s", text, re.MULTILINE)
+    assert "ARG LOCAL_AI_BACKENDS" not in text or "\nARG LOCAL_AI_BACKENDS=local\n" in text
     assert "pip install" not in text
 
 
