@@ -82,7 +82,9 @@ class ReplyMaker:
         if act is None:
             return False
         self.record.tool_answered(f"{act.name}({_json(act.arguments)}) -> {_json(result)}")
-        return goes_on(act.name) and not any(goes_on(other.name) for other in self._asked.values())
+        # A call that goes on although it should have ended or been handed over is something to talk about.
+        has_news = goes_on(act.name) or result.get("ok") is False
+        return has_news and not any(goes_on(other.name) for other in self._asked.values())
 
     async def make(self, order: Order, crew: Crew) -> bool:
         """Send all of a reply but its end; whether it is to go on after a tool. Raises AgentError, JobFailed."""

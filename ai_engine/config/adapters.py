@@ -6,6 +6,7 @@ from ai_engine.audio.level import LevelSettings
 from ai_engine.audio.playout import JitterSettings
 from ai_engine.audio.vad import VadSettings
 from ai_engine.config.model import EngineConfig
+from ai_engine.providers.local import LocalSettings
 from ai_engine.remote.http import SharedHttp
 from ai_engine.session.ports import Fitting
 from ai_engine.session.settings import SessionSettings
@@ -77,8 +78,16 @@ def fitting(config: EngineConfig, line: AudioFormat, http: SharedHttp) -> Fittin
         keys={name: key.get_secret_value() for name, key in config.secrets.keys.items()},
         preroll_ms=config.vad.preroll_ms,
         heartbeat_seconds=config.streaming.keepalive_ms / 1000,
+        local_url=local_url(config),
         http=http,
     )
+
+
+def local_url(config: EngineConfig) -> str:
+    """Where the local server is."""
+    local = config.provider_settings("local")
+    assert isinstance(local, LocalSettings)
+    return local.url
 
 
 def vad_settings(config: EngineConfig) -> VadSettings:

@@ -319,6 +319,8 @@ class Fitting:
     """Sound from before the onset of speech that is sent along, so that the first syllable is kept."""
     heartbeat_seconds: float = 10.0
     """How often a connection is tried with a ping."""
+    local_url: str = "ws://127.0.0.1:8765/v1"
+    """Where ``local_ai_server`` is, unless a section says otherwise."""
     http: SharedHttp = field(default_factory=SharedHttp, repr=False, compare=False)
 
 

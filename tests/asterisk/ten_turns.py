@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from scripts.trial.measure import Pcm, tones, voice_segments
+from scripts.trial.measure import Pcm, likeness, tones, voice_segments
 from scripts.trial.programs import free_port
-from tests.asterisk.callers import Caller, words
+from scripts.trial.speech import synthesize
+from tests.asterisk.callers import Caller, pcm_of, words
 from tests.fakes.scenario import Call, Fault, Scenario, Turn
 from tests.fakes.tool_servers import HttpTarget, Reply
 from tests.fakes.word_tones import pitches
@@ -39,7 +40,7 @@ SALES = Turn(
     tools=[Call("transfer", {"to": "sales", "summary": "They want to buy a tree."})],
     then="They have no time just now.",
 )
-ADDRESS = Turn("then tell me your address", "Twelve River Road, next to the mill.")
+ADDRESS = Turn("then tell me your address", "Twelve River Road next to the mill.")
 BYE = Turn("thank you very much goodbye", GOODBYE, tools=[Call("hangup")])
 
 TURNS = (HOURS, SERVICES, STOP, ORDER, CANCEL, KEY, SALES, ADDRESS, BYE)
@@ -100,6 +101,8 @@ def configuration(
         "goodbye": GOODBYE,
         "fallback": FALLBACK,
         "tools": ["hangup", "transfer", "lookup_order", "cancel_order"],
+        # For the embedded ear, which knows phrases; the models that think do not look at them.
+        "intents": {"said": {"phrases": [turn.heard for turn in TURNS if turn is not KEY], "answer": FALLBACK}},
     }
     timeouts = sections.pop("timeouts", {})
     said = {
@@ -128,14 +131,19 @@ class Heard:
     """One stretch of the conversation."""
 
     what: str
-    pitches: list[int]
-    """Of the words the caller heard."""
+    pcm: Pcm = field(repr=False)
+    """What the caller heard, at 8000 Hz."""
     asked_at: float
     """Epoch seconds: the caller's last voice before it."""
     begun_at: float
     """The agent's first voice."""
     longest_gap: float = 0.0
     """Seconds without a sound, from the caller's last voice to the last of these words."""
+
+    @property
+    def pitches(self) -> list[int]:
+        """Of the words, where they are tones."""
+        return heard_words(self.pcm)
 
     @property
     def answer_ms(self) -> float:
@@ -196,7 +204,7 @@ class Conversation:
         parts = voice_segments([packet for packet in self.caller.agent.packets if asked <= packet.at < until])
         moments = [asked, *(moment for part in parts for moment in (part.start, part.end))]
         gap = max((later - earlier for earlier, later in zip(moments[::2], moments[1::2], strict=False)), default=0.0)
-        self.heard.append(Heard(what, heard_words(self.caller.heard(begun - 0.02, until)), asked, begun, gap))
+        self.heard.append(Heard(what, self.caller.heard(begun - 0.02, until), asked, begun, gap))
 
     def of(self, what: str) -> Heard:
         return next(heard for heard in self.heard if heard.what == what)
@@ -219,6 +227,13 @@ def assert_heard_at_last(heard: Heard, text: str) -> None:
     wanted = pitches(text)
     assert _distance(heard.pitches[-len(wanted) :], wanted) == 0, f"{heard.what}: heard {heard.pitches}, not {wanted}"
     assert len(heard.pitches) > len(wanted), f"{heard.what}: nothing was heard while the caller waited"
+
+
+def assert_spoken(heard: Heard, text: str) -> None:
+    """The words of ``text`` in the voice of the embedded text to speech."""
+    wanted = pcm_of(synthesize(text, "slt", RATE))
+    found = likeness(heard.pcm, wanted)
+    assert found > 0.6, f"{heard.what}: {found:.2f} like {text!r}"
 
 
 def assert_heard_the_beginning(heard: Heard, text: str) -> None:

@@ -14,7 +14,13 @@ from scripts.trial.asterisk import Trial
 from scripts.trial.programs import Programs
 from tests.asterisk import ten_turns
 from tests.asterisk.callers import calling, leftovers
-from tests.asterisk.ten_turns import Conversation, assert_heard, assert_heard_at_last, assert_heard_the_beginning
+from tests.asterisk.ten_turns import (
+    Conversation,
+    assert_heard,
+    assert_heard_at_last,
+    assert_heard_the_beginning,
+    assert_spoken,
+)
 from tests.fakes.deepgram import DeepgramServer
 from tests.fakes.openai_http import OpenAIServer
 from tests.fakes.openai_realtime import OpenAIRealtimeServer
@@ -24,7 +30,9 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.phone, pytest.mark.timeout(240)]
 
 SOMEBODY_WHO_DECLINES = ("1,Answer", "2,Wait,1.5", "3,SendDTMF,2", "4,Wait,30")
 
-BRAINS = ["openai_realtime", "deepgram", "nova", "flux", "mixed"]
+BRAINS = ["openai_realtime", "deepgram", "nova", "flux", "mixed", "local", "homemade"]
+FLITE = ("local", "homemade")
+"""Those that speak with the embedded voice, and not in tones."""
 
 
 @dataclass(slots=True)
@@ -58,7 +66,7 @@ async def _gather(trial: Trial, directory: Path) -> Evidence:
         realtime = OpenAIRealtimeServer(ten_turns.scenario())
         agents = DeepgramServer(ten_turns.scenario())
         nova, flux, mixed_ear = (DeepgramServer(ten_turns.spoken()) for _ in range(3))
-        chats = [OpenAIServer(ten_turns.scenario()) for _ in range(4)]
+        chats = [OpenAIServer(ten_turns.scenario()) for _ in range(5)]
         voice = OpenAIServer(ten_turns.scenario())
         for server in (realtime, agents, nova, flux, mixed_ear, *chats, voice):
             await fakes.enter_async_context(server.listening())
@@ -81,10 +89,19 @@ async def _gather(trial: Trial, directory: Path) -> Evidence:
                 "llm": think[2],
                 "tts": {"type": "openai", "url": voice.url},
             },
+            "local": {},
+            "homemade": {"stt": "local", "llm": think[3], "tts": "local"},
         }
         config, extensions = ten_turns.configuration(directory / "brains.yaml", target, brains)
-        keys = {"OPENAI_API_KEY": "test-key", "DEEPGRAM_API_KEY": "test-key"}
-        async with Programs(trial, directory, keys, config=config, with_local="local" in brains) as programs:
+        settings = {
+            "OPENAI_API_KEY": "test-key",
+            "DEEPGRAM_API_KEY": "test-key",
+            "LOCAL_AI_LLM": "openai",
+            "LOCAL_AI_LLM_URL": chats[4].url,
+            "LOCAL_AI_LLM_MODEL": "gpt-4o-mini",
+            "LOCAL_AI_LLM_KEY": "test-key",
+        }
+        async with Programs(trial, directory, settings, config=config) as programs:
             for brain, extension in extensions.items():
                 trial.cli(f"dialplan set global OFFHOOK_AGENT_{extension} {brain}")
             for step in SOMEBODY_WHO_DECLINES:
@@ -108,6 +125,8 @@ async def _gather(trial: Trial, directory: Path) -> Evidence:
             "nova": nova.violations + chats[0].violations,
             "flux": flux.violations + chats[1].violations,
             "mixed": mixed_ear.violations + chats[2].violations + voice.violations,
+            "homemade": chats[3].violations,
+            "local": chats[4].violations,
         },
         transcripts,
         [f"{request.method} {request.path}" for request in target.requests],
@@ -124,10 +143,27 @@ async def _hold(trial: Trial, directory: Path, extension: str) -> Conversation:
         return conversation
 
 
+def _assert_spoken(call: Conversation) -> None:
+    for what, text in (
+        ("greeting", ten_turns.GREETING),
+        ("question", ten_turns.HOURS.say),
+        ("interruption", ten_turns.STOP.say),
+        ("tool", ten_turns.ORDER.then),
+        ("failed tool", ten_turns.CANCEL.then),
+        ("transfer declined", ten_turns.SALES.then),
+        ("resume", ten_turns.ADDRESS.say),
+        ("goodbye", ten_turns.GOODBYE),
+    ):
+        assert_spoken(call.of(what), text)
+
+
 @pytest.mark.parametrize("brain", BRAINS)
 class TestBrain:
     def test_every_turn_is_heard_as_it_was_meant(self, evidence: Evidence, brain: str) -> None:
         call = evidence.of(brain)
+        if brain in FLITE:
+            _assert_spoken(call)
+            return
         assert_heard(call.of("greeting"), ten_turns.GREETING)
         assert_heard(call.of("question"), ten_turns.HOURS.say)
         assert_heard_the_beginning(call.of("interrupted"), ten_turns.SERVICES.say)
@@ -145,8 +181,15 @@ class TestBrain:
 
     def test_the_record_says_what_was_heard(self, evidence: Evidence, brain: str) -> None:
         lines = evidence.transcripts[brain]
-        assert lines
-        print(json.dumps(lines, indent=1))
+        said = [line["text"] for line in lines if line["speaker"] == "caller" and not line["text"].startswith("[")]
+        assert said == [turn.heard for turn in ten_turns.TURNS if turn is not ten_turns.KEY]
+        agent = [line for line in lines if line["speaker"] == "agent"]
+        assert {line["provider"] for line in agent} == {brain}
+        [cut] = [line for line in agent if line["cut"]]
+        assert ten_turns.SERVICES.say.startswith(cut["text"][:10])
+        assert len(cut["text"]) < len(ten_turns.SERVICES.say) / 2, "what was not heard is on record"
+        used = [(line["tool"]["name"], line["tool"]["result"]["ok"]) for line in lines if line["speaker"] == "tool"]
+        assert used == [("lookup_order", True), ("cancel_order", False), ("transfer", False), ("hangup", True)]
 
 
 def test_tools_were_used_once_in_each_call(evidence: Evidence) -> None:

@@ -110,7 +110,7 @@ def test_sound_files(tmp_path: Path) -> None:
 def test_providers(tmp_path: Path) -> None:
     assert config(tmp_path).provider_settings("local") == LocalSettings(url="ws://ai:1/v1", connect_seconds=2.0)
     assert adapters.fitting(config(tmp_path), SLIN8, SharedHttp()) == Fitting(
-        SLIN8, {}, preroll_ms=300, heartbeat_seconds=4.0
+        SLIN8, {}, preroll_ms=300, heartbeat_seconds=4.0, local_url="ws://ai:1/v1"
     )
 
 

@@ -16,8 +16,8 @@ class LocalLanguageModelSettings(Section):
 
     type: Literal["local"] = "local"
     """Which kind of language model this is."""
-    url: WebSocketUrl = "ws://127.0.0.1:8765/v1"
-    """Its WebSocket address."""
+    url: WebSocketUrl | None = None
+    """Its WebSocket address; absent: as `providers.local.url`."""
 
 
 class LocalLanguageModel:
@@ -26,7 +26,7 @@ class LocalLanguageModel:
     name = "local"
 
     def __init__(self, settings: LocalLanguageModelSettings, fitting: Fitting) -> None:
-        self._session = LocalSession(settings.url, fitting)
+        self._session = LocalSession(settings.url or fitting.local_url, fitting)
         self._turn = 0
 
     async def start(self, briefing: Briefing) -> None:

@@ -26,8 +26,8 @@ class LocalTranscriberSettings(Section):
 
     type: Literal["local"] = "local"
     """Which kind of speech to text this is."""
-    url: WebSocketUrl = "ws://127.0.0.1:8765/v1"
-    """Its WebSocket address."""
+    url: WebSocketUrl | None = None
+    """Its WebSocket address; absent: as `providers.local.url`."""
 
 
 class LocalTranscriber:
@@ -38,7 +38,7 @@ class LocalTranscriber:
     patience_seconds = 0.0
 
     def __init__(self, settings: LocalTranscriberSettings, fitting: Fitting) -> None:
-        self._session = LocalSession(settings.url, fitting)
+        self._session = LocalSession(settings.url or fitting.local_url, fitting)
         self._line_rate = fitting.line.rate if fitting.line.rate in _LINE_RATES else None
         self.input_format = AudioFormat(self._line_rate or SLIN16.rate)
         self._preroll_ms = fitting.preroll_ms

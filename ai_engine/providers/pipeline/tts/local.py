@@ -16,8 +16,8 @@ class LocalSpeakerSettings(Section):
 
     type: Literal["local"] = "local"
     """Which kind of voice this is."""
-    url: WebSocketUrl = "ws://127.0.0.1:8765/v1"
-    """Its WebSocket address."""
+    url: WebSocketUrl | None = None
+    """Its WebSocket address; absent: as `providers.local.url`."""
 
 
 class LocalSpeaker:
@@ -26,7 +26,7 @@ class LocalSpeaker:
     name = "local"
 
     def __init__(self, settings: LocalSpeakerSettings, fitting: Fitting) -> None:
-        self._session = LocalSession(settings.url, fitting)
+        self._session = LocalSession(settings.url or fitting.local_url, fitting)
         self.output_format = SLIN16
         self._said = 0
         """Clauses so far."""
