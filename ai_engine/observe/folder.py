@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ai_engine.audio.format import AudioFormat
-from ai_engine.call.events import CallEvent, DigitReceived
+from ai_engine.call.events import CallEvent, DigitReceived, UsageReported
 from ai_engine.observe.latency import Waterfall
 from ai_engine.observe.stereo_wav import StereoFrame, StereoWav
 
@@ -26,6 +27,8 @@ class CallFolder:
         self.path = directory / f"{wall:%Y%m%dT%H%M%SZ}-{safe_id}"
         self._wall_minus_loop = wall.timestamp() - now
         self._waterfall = Waterfall()
+        self._usage: dict[str, Counter[str]] = defaultdict(Counter)
+        """Units by provider."""
         self._wav: StereoWav | None = None
         self.path.mkdir(parents=True, exist_ok=True)
         self._events = (self.path / "events.jsonl").open("ab", buffering=0)
@@ -38,6 +41,8 @@ class CallFolder:
 
     def happened(self, event: CallEvent, now: float) -> None:
         self._waterfall.happened(event, now)
+        if isinstance(event, UsageReported):
+            self._usage[event.provider].update(event.units)
         self.note(type(event).__name__, _fields(event), now)
 
     def sound(self, lost: int, frames: Sequence[StereoFrame], rate: int) -> None:
@@ -59,6 +64,8 @@ class CallFolder:
                 self._wav.close()
         finally:
             self._events.close()
+            if self._usage:
+                self._write_json("usage.json", self._usage)
             self._write_json("turns.json", [turn.plain() for turn in self._waterfall.turns])
 
     def _write_json(self, name: str, data: object) -> None:

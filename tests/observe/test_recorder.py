@@ -19,6 +19,7 @@ from ai_engine.call.events import (
     DigitReceived,
     ReplyId,
     ToolAsked,
+    UsageReported,
 )
 from ai_engine.observe import recorder as recorder_module
 from ai_engine.observe.folder import CallFolder
@@ -156,6 +157,18 @@ def test_which_keys_were_pressed_is_not_kept(tmp_path: Path, recorder: Recorder)
     recorder.close()
     pressed = lines(only(tmp_path / "calls"))[1]
     assert (pressed["event"], pressed["digit"]) == ("DigitReceived", "*hidden*")
+
+
+def test_what_providers_count_is_added_up(tmp_path: Path, recorder: Recorder) -> None:
+    recorder.call_started("call-1", {"agent": "reception"}, 100.0)
+    for provider, tokens in (("nova", 10.0), ("spare", 1.0), ("nova", 5.5)):
+        recorder.happened("call-1", UsageReported(provider, {"tokens": tokens}), 101.0)
+    recorder.call_ended("call-1", "caller_hung_up", 102.0)
+    recorder.close()
+    assert json.loads((only(tmp_path / "calls") / "usage.json").read_text()) == {
+        "nova": {"tokens": 15.5},
+        "spare": {"tokens": 1.0},
+    }
 
 
 def test_unknown_call_is_ignored(tmp_path: Path, recorder: Recorder) -> None:
