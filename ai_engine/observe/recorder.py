@@ -42,8 +42,8 @@ class Recorder:
     What waits for the disk is bounded, even where the disk never comes back: a call that begins without room is not
     recorded, and one that is recorded takes no more than two pieces of work beyond the limit to its end.
 
-    ``directory/<UTC time>-<call id>/`` gets ``call.wav`` (stereo: caller left, agent right), ``events.jsonl``, ``usage.json`` (what providers count),
-    ``transcript.json`` and ``turns.json`` (see ``latency``).
+    ``directory/<UTC time>-<call id>/`` gets ``call.wav`` (stereo: caller left, agent right), ``events.jsonl``,
+    ``transcript.json``, ``turns.json`` (see ``latency``), and ``usage.json`` where providers count anything.
     """
 
     def __init__(self, directory: Path, most_waiting: int = _MOST_WAITING) -> None:

@@ -23,17 +23,17 @@ from scripts.bench.figures import HELD_UP_MS, Window
 from scripts.bench.generator import Line
 from scripts.trial.measure import VOICE_DBFS, level_dbfs
 
-QUIET_SECONDS = 0.4
+QUIET_SECONDS = 0.3
 """So long after its last voice the agent has finished; words have pauses of 40 ms."""
 
-LAST_QUIET_SECONDS = 1.5
+LAST_QUIET_SECONDS = 1.2
 """The same after the last question, since whoever takes over needs a moment."""
 
 NO_ANSWER_SECONDS = 8.0
 """A question is given up after this."""
 
 _LOUD_DBFS = -26.0
-_MOST_FRAMES = 80
+_MOST_FRAMES = 60
 _BETWEEN_CALLS_SECONDS = 0.5
 _PRIORITY = 2
 """Above that of the fakes, which share our core."""
@@ -95,7 +95,7 @@ class Talker(Caller):
 
 
 def sentence(frames: Sequence[bytes]) -> list[bytes]:
-    """As much of a spoken sentence as ends, after at most 1.6 s, in the middle of a vowel: no ear may doubt its end."""
+    """As much of a spoken sentence as ends, after at most 1.2 s, in the middle of a vowel: no ear may doubt its end."""
     loud = [
         place
         for place, frame in enumerate(frames[:_MOST_FRAMES])

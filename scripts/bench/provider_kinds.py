@@ -48,6 +48,7 @@ def _think(urls: Urls) -> dict[str, Any]:
 
 
 _NOVA = Stage("ear", "< Finalize", "> Results from_finalize")
+_FLUX = Stage("ear", "< sound", "> TurnInfo EndOfTurn")
 _CHAT = Stage("model", "< chat", "> chat")
 _AURA = Stage("voice", "< Flush", "> sound")
 _SPEECH = Stage("voice", "< speech", "> speech")
@@ -83,21 +84,9 @@ KINDS: tuple[Kind, ...] = (
         },
     ),
     Kind(
-        "flux, chat, aura",
+        "flux (eager), chat, aura",
         {"ear": "deepgram", "model": "openai", "voice": "deepgram"},
-        (Stage("ear", "< sound", "> TurnInfo EndOfTurn"), _CHAT, _AURA),
-        "voice",
-        lambda urls: {
-            "stt": {"type": "deepgram_flux", "url": urls["ear"]},
-            "llm": _think(urls),
-            "tts": {"type": "deepgram", "url": urls["voice"]},
-        },
-        FLUX_END_MS,
-    ),
-    Kind(
-        "flux, eager",
-        {"ear": "deepgram", "model": "openai", "voice": "deepgram"},
-        (Stage("ear", "< sound", "> TurnInfo EndOfTurn"),),
+        (_FLUX, _CHAT, _AURA),
         "voice",
         lambda urls: {
             "stt": {"type": "deepgram_flux", "url": urls["ear"], "eager_eot_threshold": 0.5},
@@ -107,7 +96,7 @@ KINDS: tuple[Kind, ...] = (
         FLUX_END_MS,
     ),
     Kind(
-        "nova, chat, openai speech",
+        "nova, chat, speech",
         {"ear": "deepgram", "model": "openai", "voice": "openai"},
         (_NOVA, _CHAT, _SPEECH),
         "voice",
@@ -118,9 +107,9 @@ KINDS: tuple[Kind, ...] = (
         },
     ),
     Kind(
-        "flux, chat, openai speech",
+        "flux, chat, speech",
         {"ear": "deepgram", "model": "openai", "voice": "openai"},
-        (Stage("ear", "< sound", "> TurnInfo EndOfTurn"), _CHAT, _SPEECH),
+        (_FLUX, _CHAT, _SPEECH),
         "voice",
         lambda urls: {
             "stt": {"type": "deepgram_flux", "url": urls["ear"]},
