@@ -26,6 +26,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FIRST_KEYS = ("timestamp", "level", "call_id", "event")
 
 
+CHATTY = ("aiohttp.access", "websockets")
+"""Libraries that say too much, and of which the second would say keys at DEBUG."""
+
+
 class LogPipe(logging.handlers.QueueHandler):
     """Carries log lines away from whoever logs; a full queue drops the line and counts it in ``dropped``."""
 
@@ -79,7 +83,7 @@ def start_logging(
     root = logging.getLogger()
     root.addHandler(pipe)
     root.setLevel(level.upper())
-    for chatty in ("aiohttp.access", "websockets"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

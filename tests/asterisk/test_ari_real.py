@@ -19,7 +19,7 @@ import pytest
 
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
-from ai_engine.ari.media_leg import BRIDGE_PREFIX, MEDIA_PREFIX, OUR_CHANNELS
+from ai_engine.ari.media_leg import BRIDGE_PREFIX, MEDIA_PREFIX, OUR_CHANNELS, SNOOP_PREFIX
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
 from ai_engine.ari.transport import AriSettings
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
@@ -488,7 +488,7 @@ async def test_the_dead_man_is_all_that_is_told(pbx: Pbx, topology: Topology) ->
 
 
 @every_topology
-@pytest.mark.parametrize("prefix", OUR_CHANNELS)
+@pytest.mark.parametrize("prefix", [MEDIA_PREFIX, SNOOP_PREFIX])
 async def test_a_channel_of_ours_that_ends_is_media_lost_once(pbx: Pbx, topology: Topology, prefix: str) -> None:
     async with pbx.engine():
         caller, control = await pbx.talk(topology)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 import structlog
 
-from ai_engine.observe.logs import LogPipe, redact, start_logging
+from ai_engine.observe.logs import CHATTY, LogPipe, redact, start_logging
 
 Start = Callable[..., tuple[LogPipe, io.StringIO]]
 
@@ -22,7 +22,7 @@ Start = Callable[..., tuple[LogPipe, io.StringIO]]
 @pytest.fixture
 def start() -> Iterator[Start]:
     pipes: list[LogPipe] = []
-    level = logging.getLogger().level
+    levels = {name: logging.getLogger(name).level for name in (None, *CHATTY)}
 
     def begin(level: str = "info", format: Literal["console", "json"] = "json") -> tuple[LogPipe, io.StringIO]:
         stream = io.StringIO()
@@ -32,7 +32,8 @@ def start() -> Iterator[Start]:
     yield begin
     for pipe in pipes:
         pipe.stop()
-    logging.getLogger().setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     structlog.reset_defaults()
 
 
