@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from ai_engine.call.events import CallEvent
+from ai_engine.call.events import AgentStarted, CallEvent
 from ai_engine.tools.answer import Result
 from ai_engine.tools.http import HttpTool
 
@@ -19,7 +19,7 @@ _WAITS_SECONDS = (1.0, 5.0)
 
 @dataclass(slots=True)
 class _Call:
-    facts: Mapping[str, str]
+    facts: dict[str, str]
     began: float
     lines: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -58,10 +58,11 @@ class AfterCall:
 
     def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
         if self._tools.get(facts["agent"]):
-            self._calls[call_id] = _Call(facts, now)
+            self._calls[call_id] = _Call(dict(facts), now)
 
     def happened(self, call_id: str, event: CallEvent, now: float) -> None:
-        """What it means stands in the transcript."""
+        if isinstance(event, AgentStarted) and call_id in self._calls:
+            self._calls[call_id].facts |= {"provider": event.provider}
 
     def frames(self, call_id: str, caller: bytes | None, agent: bytes | None, rate: int) -> None:
         """No tool hears the call."""

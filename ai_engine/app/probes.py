@@ -82,7 +82,7 @@ class Probes:
         ms = round((time.perf_counter() - began) * 1000, 1)
         self._latest[name] = Probe(not reason, ms, datetime.now(UTC).isoformat(timespec="seconds"), reason)
         if not reason:
-            if breaker.tripped or (before is not None and not before.ok):
+            if breaker.is_open(self._clock()) or (before is not None and not before.ok):
                 log.info("provider opens sessions again", provider=name, ms=ms)
             breaker.probe_opened(self._clock())
             return

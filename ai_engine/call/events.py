@@ -231,6 +231,8 @@ class AgentFailed(CallEvent):
     """
 
     reason: str
+    status: int = 0
+    """The HTTP status the provider gave for it; 0 where there was none."""
 
 
 @dataclass(frozen=True, slots=True)

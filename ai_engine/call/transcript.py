@@ -52,6 +52,10 @@ class Transcript:
         """The caller's turn is over; its words may come after those of the answer, and belong here."""
         self._awaited = Utterance("caller", now)
 
+    def caller_unheard(self) -> None:
+        """No words come of that turn: those that come next belong to another one."""
+        self._awaited = None
+
     def caller_said(self, text: str, now: float) -> None:
         """``text`` is empty for speech that was not understood."""
         said, self._awaited = self._awaited or Utterance("caller", now), None

@@ -149,6 +149,11 @@ class ConfigFile(Section):
             for index, tool in enumerate(agent.tools or ()):
                 if (why := self.tools.stranger(tool)) is not None:
                     yield ("agents", name, "tools", index), why
+            for why in self.tools.unfound(self.tools_of(name), (self.greeting(name), self.prompt(name))):
+                yield ("agents", name), why
+            for key, intent in agent.intents.items():
+                if intent.action is not None and intent.action not in self.tools_of(name):
+                    yield ("agents", name, "intents", key, "action"), f"needs {intent.action} below agents.{name}.tools"
         yield from self.tools.contradictions()
         for name in self.pipelines:
             if name in self.providers or name in AGENTS:
@@ -194,6 +199,16 @@ class ConfigFile(Section):
         named = self.agents[agent].tools
         return self.tools.own if named is None else tuple(dict.fromkeys(named))
 
+    def greeting(self, agent: str) -> str:
+        """The first words of ``agent``. Raises KeyError."""
+        own = self.agents[agent].greeting
+        return self.llm.initial_greeting if own is None else own
+
+    def prompt(self, agent: str) -> str:
+        """The instructions of ``agent``. Raises KeyError."""
+        own = self.agents[agent].prompt
+        return self.llm.prompt if own is None else own
+
     def keys_needed(self, also: Iterable[str] = ()) -> Mapping[str, Place]:
         """The environment variables with the secrets of all providers and tools in use, and who needs each.
 
@@ -232,13 +247,3 @@ class EngineConfig(ConfigFile):
     def agent(self, name: str) -> dict[str, Any]:
         """The agent as plain data for a briefing (JSON types only). Raises KeyError."""
         return self.agents[name].plain(name)
-
-    def greeting(self, agent: str) -> str:
-        """The first words of ``agent``. Raises KeyError."""
-        own = self.agents[agent].greeting
-        return self.llm.initial_greeting if own is None else own
-
-    def prompt(self, agent: str) -> str:
-        """The instructions of ``agent``. Raises KeyError."""
-        own = self.agents[agent].prompt
-        return self.llm.prompt if own is None else own

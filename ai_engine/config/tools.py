@@ -1,12 +1,12 @@
 """What the file says of the tools agents may use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from ai_engine.settings import Seconds, Section, Word
-from ai_engine.tools import BUILT_IN
+from ai_engine.tools import BUILT_IN, template
 from ai_engine.tools.http_settings import HttpToolSettings
 from ai_engine.tools.mcp_settings import McpServerSettings
 
@@ -84,11 +84,21 @@ class ToolsSection(Section):
         if name == "leave_voicemail":
             return "leave_voicemail needs tools.voicemail"
         if dot and server in self.mcp:
+            if tool != "*" and set("*?[") & set(tool):
+                return f"write {server}.* for all of its tools, or the whole name of one"
             if tool == "*" or self.mcp[server].allows(tool):
                 return None
             return f"tools.mcp.{server}.allowed leaves {tool!r} out"
         known = (*self.own, *self.http, *(f"{server}.*" for server in self.mcp))
         return f"there is no tool {name!r} (known: {', '.join(known)})"
+
+    def unfound(self, names: tuple[str, ...], texts: Iterable[str]) -> Iterator[str]:
+        """Facts that ``texts`` or the tools ``names`` of an agent speak of, and none of those tools finds out."""
+        finders = {fact: name for name, tool in self.http.items() if tool.when == "pre_call" for fact in tool.result}
+        used = [*texts, *(self.http[name].templates for name in names if name in self.http)]
+        for fact in dict.fromkeys(template.places(used)):
+            if fact in finders and finders[fact] not in names:
+                yield f"{{{fact}}} is found out by the tool {finders[fact]}, which this agent does not have"
 
     def contradictions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Values that are right alone and wrong together: where, and what to do."""

@@ -15,8 +15,9 @@ from ai_engine.remote.vendor import complaint
 
 log = structlog.get_logger(__name__)
 
-_MOST_WAITING = 500
-"""Messages that may wait for a slow server (10 s of 20 ms frames); beyond that it counts as lost."""
+_MOST_WAITING = 10_000
+"""Messages that may wait for a slow server; beyond that it counts as lost. Whoever takes over hears the caller's turn
+at once, which may be two minutes of 20 ms frames."""
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of one message: half a minute of base64 sound and more."""

@@ -55,9 +55,15 @@ class AgentDesk:
         """The engine's latest sentence of its own: it answers nothing."""
         self._asked_after: ReplyId = ReplyId(0)
         """The latest reply when the agent was asked for something."""
+        self._turn_after: ReplyId = ReplyId(0)
+        """The latest reply when the caller's turn began."""
         self._unheard = False
         """The caller's last turn was nothing to a provider with ears of its own; two in a row are no noise."""
         self._expiring = False
+        self._replacing = False
+        """The next agent is on its way."""
+        self._unasked = False
+        """It came in while the caller spoke, and was not asked yet for what is owed."""
         self._log = log.bind(call_id=call_id)
 
     @property
@@ -65,11 +71,52 @@ class AgentDesk:
         """What was said and heard so far."""
         return tuple(Said(speaker, text) for speaker, text in self._transcript.history())
 
+    @property
+    def using_tools(self) -> bool:
+        return self._tools.busy
+
+    # -- the caller's turn ---------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """The caller begins to speak."""
+        self._line.memory.begin()
+        self._debt.turn_began()
+        self._turn_after = self._seat.latest
+        self._seat.caller_spoke()
+
+    def dismiss(self) -> None:
+        """That was nothing."""
+        self._line.memory.forget()
+        self._seat.caller_dismissed()
+        self.catch_up()
+
+    def turn_over(self) -> None:
+        """The caller is to be answered."""
+        self._line.memory.end()
+        if not self._debt.known_early:
+            self._transcript.caller_paused(self._clock())
+        self.ask(Owed.ANSWER)
+
+    def understood(self, words: str) -> None:
+        """What the caller said last."""
+        self._unheard = False
+        speaking = self._floor() in (Floor.CALLER, Floor.CONTESTED)
+        # Without ears of its own it speaks of an earlier turn.
+        self._debt.understood(words, early=speaking and self._seat.patience_seconds > 0)
+        if words:
+            self._line.memory.settle()
+
+    def hummed(self) -> None:
+        """What was said into our words asks for nothing."""
+        self._line.memory.forget()
+        self.catch_up()
+
     # -- asked for, and waited for -------------------------------------------------------------------------
 
     def ask(self, owed: Owed, *, last: bool = False) -> None:
         """Ask the agent to speak, and give it time to; ``last``: a nudge with which the call ends."""
         self._debt.asked(owed)
+        self._unasked = False
         self._asked_after = self._seat.latest
         match owed:
             case Owed.GREETING:
@@ -79,6 +126,8 @@ class AgentDesk:
             case Owed.NUDGE:
                 self._seat.nudge(last=last)
         patience = self._seat.patience_seconds
+        if owed is Owed.ANSWER and patience:
+            self._asked_after = self._turn_after  # it may have begun to answer before we heard the pause
         if owed is Owed.ANSWER and patience and not self._line.held:
             self._timers.cancel(AgentFailed)
             self._timers.start(self._settings.reply_seconds + patience, TurnUnheard())
@@ -87,16 +136,26 @@ class AgentDesk:
 
     def await_reply(self) -> None:
         """AgentFailed happens unless something is heard in time."""
-        if self._line.held:  # the caller is on hold: the reply is not heard, however soon it comes
+        # The caller is on hold: the reply is not heard, however soon it comes; or nobody is there yet to give one.
+        if self._line.held or self._replacing:
             return
         self._timers.cancel(TurnUnheard)
-        self._timers.start(self._settings.reply_seconds, self._no_reply())
+        if self._seat.vacant:
+            self._timers.start(0.0, AgentFailed("nobody is there to reply"))
+        else:
+            self._timers.start(self._settings.reply_seconds, self._no_reply())
+
+    def await_again(self) -> None:
+        """The caller is back from hold: what they are owed is late from now on."""
+        if self._debt and self._line.idle and not self._tools.busy:
+            self.await_reply()
 
     def turn_unheard(self) -> AgentFailed | None:
         """What it did not answer may have been noise to it: it is asked for something that needs no ears."""
         if self._debt.words or self._unheard:
             return self._no_reply()
         self._unheard = True
+        self._transcript.caller_unheard()
         self.ask(Owed.NUDGE)
         return None
 
@@ -111,19 +170,31 @@ class AgentDesk:
         if not self._tools.busy:
             self._timers.cancel(PatienceElapsed)
 
-    def understood(self, words: str) -> None:
-        """What the caller said last."""
-        self._unheard = False
-        self._debt.understood(words)
+    def began(self, reply: ReplyId) -> None:
+        """The agent begins to speak; with ears of its own it may answer before we have heard the pause."""
+        self._unasked = False
+        if self._floor() is Floor.CALLER and self._seat.patience_seconds:
+            self._debt.asked(Owed.ANSWER)
+            self._asked_after = self._turn_after
 
     def made(self, reply: ReplyId) -> None:
         """``reply`` was made to its end: one that was begun after the agent was asked pays."""
-        if reply > self._asked_after:
-            self._debt.paid()
+        if reply <= self._asked_after:
+            return
+        if self._debt.owed is Owed.ANSWER:
+            self._line.memory.settle()
+            self._seat.answered()
+        self._debt.paid()
+
+    def write_off(self) -> None:
+        """The last words were said: whoever takes over has nothing to add."""
+        self._debt.paid()
+        self._unasked = False
 
     # -- tools ---------------------------------------------------------------------------------------------
 
     def use_tool(self, asked: ToolAsked) -> None:
+        self._timers.cancel(*REPLY_DUE)  # it may have nothing to say before it knows what came of this
         if asked.goes_on:
             self._debt.goes_on()
             self._asked_after = self._seat.latest
@@ -136,7 +207,10 @@ class AgentDesk:
         self._transcript.tool_answered(asked.name, asked.arguments, answer.result, answer.ms, now)
         self._asked_after = self._seat.latest
         self._seat.answer_tool(answer.id, answer.result, last=not talking)
-        if asked.goes_on and talking and self._floor() in (Floor.NOBODY, Floor.AGENT_PENDING):
+        if not (asked.goes_on and talking):
+            return
+        self._debt.goes_on()
+        if not self._tools.busy and self._floor() in (Floor.NOBODY, Floor.AGENT_PENDING):
             self.await_reply()
 
     # -- taken over ----------------------------------------------------------------------------------------
@@ -146,12 +220,22 @@ class AgentDesk:
         self._timers.cancel(*REPLY_DUE)
         self._line.send_away()
         self._line.finish_all()
-        if self._seat.vacate(event.reason):
+        self._expiring = False
+        if isinstance(event, AgentLost):
+            self._replacing = False
+        elif self._seat.vacate(event.reason, event.status):
             self._log.error("provider lost", provider=self._seat.provider, reason=event.reason)
 
-    async def replace(self) -> None:
-        """Seat the next agent. What a tool does is done only once: whoever comes is told what came of it."""
+    def replace(self) -> None:
+        """Seat the next agent, unless it is on its way."""
+        if self._replacing:
+            return
+        self._replacing = True
         self._timers.start(self._settings.patience_seconds, PatienceElapsed())
+        self._spawn(self._seat_next())
+
+    async def _seat_next(self) -> None:
+        """What a tool does is done only once: whoever comes is told what came of it."""
         await self._tools.settled()
         history = self.history
         words = Said("caller", self._debt.words)
@@ -162,12 +246,24 @@ class AgentDesk:
 
     def came_in(self) -> None:
         """An agent sits down: one that takes over goes on where the other was lost."""
+        self._replacing = False
         if not self._seat.taken_over:
             return
         if self._floor() in (Floor.CALLER, Floor.CONTESTED):
             self._seat.caller_spoke()
             self._line.replay()
-        elif self._debt.owed is Owed.ANSWER and self._debt.words:
+            self._unasked = True
+        else:
+            self._ask_again()
+
+    def catch_up(self) -> None:
+        """The caller spoke as an agent came in, and said nothing: now it is asked for what is owed."""
+        if self._unasked:
+            self._unasked = False
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        if self._debt.owed is Owed.ANSWER and self._debt.words:
             self._asked_after = self._seat.latest
             self._seat.respond(self._debt.words)
             self.await_reply()
@@ -184,9 +280,20 @@ class AgentDesk:
 
     def renew_if_quiet(self) -> None:
         """Open a session that will end anew while nobody would notice."""
-        if self._expiring and self._floor() is Floor.NOBODY and not self._tools.busy and not self._debt:
-            self._expiring = False
-            self._spawn(self._seat.renew(self.history))
+        if not (self._expiring and self._quiet):
+            return
+        self._expiring = False
+        history = self.history
+
+        def still_quiet() -> bool:
+            self._expiring = not (self._quiet and self.history == history)  # else it is tried again
+            return not self._expiring
+
+        self._spawn(self._seat.renew(history, still_quiet))
+
+    @property
+    def _quiet(self) -> bool:
+        return self._floor() is Floor.NOBODY and self._line.idle and not (self._tools.busy or self._debt)
 
     # -- the engine's own words ----------------------------------------------------------------------------
 

@@ -50,7 +50,6 @@ class AgentSeat:
         self._happened = happened
         self._candidate: Candidate | None = None
         self._agent: Agent | None = None
-        self._opening: Agent | None = None
         self._generation = 0
         self.latest = ReplyId(0)
         """The number of the reply that was begun last."""
@@ -71,6 +70,10 @@ class AgentSeat:
     @property
     def patience_seconds(self) -> float:
         return 0.0 if self._agent is None else self._agent.patience_seconds
+
+    @property
+    def vacant(self) -> bool:
+        return self._agent is None
 
     def own_reply(self) -> ReplyId:
         """A number for a sentence of the engine's own, after every reply so far and before those to come."""
@@ -96,15 +99,21 @@ class AgentSeat:
             return
         self._happened(AgentLost(reason))
 
-    async def renew(self, history: tuple[Said, ...]) -> None:
-        """Open the present provider's session anew and change over; where that fails, the present one goes on."""
-        candidate = self._candidate
-        if candidate is None:
+    async def renew(self, history: tuple[Said, ...], still_quiet: Callable[[], bool]) -> None:
+        """Open the present provider's session anew and change over; where that fails, the present one goes on.
+
+        So it does when the new one is ready and it is not ``still_quiet``: what was said since is not in ``history``.
+        """
+        candidate, present = self._candidate, self._agent
+        if candidate is None or present is None:
             return
         try:
             agent = await self._open(candidate, replace(self._briefing, history=history))
         except ProviderError as error:
             self._log.warning("session could not be renewed", provider=candidate.name, reason=str(error))
+            return
+        if self._agent is not present or not still_quiet():
+            self._close_behind(agent)
             return
         self.vacate()
         self._sit_down(candidate, agent)
@@ -115,36 +124,38 @@ class AgentSeat:
         """Whether somebody else sat here before."""
         return self._generation > 1
 
-    def vacate(self, reason: str = "") -> bool:
+    def answered(self) -> None:
+        """Whoever sits here has answered the caller. A greeting is no proof: whoever speaks need not think."""
+        if self._candidate is not None:
+            self._candidate.breaker.succeeded()
+
+    def vacate(self, reason: str = "", status: int = 0) -> bool:
         """Whoever sits here is listened to no more; with a ``reason`` it failed. False when the seat was empty."""
         agent, self._agent = self._agent, None
         if agent is None:
             return False
         if reason and self._candidate is not None:
-            self._candidate.breaker.failed(self._clock(), reason)
+            self._candidate.breaker.failed(self._clock(), reason, status)
         self._close_behind(agent)
         return True
 
     async def close(self) -> None:
         """Nobody sits here any more, and everybody has left."""
         self.vacate()
-        if self._opening is not None:  # the call ended meanwhile
-            self._close_behind(self._opening)
         while self._closing:
             await asyncio.wait(self._closing)
 
     async def _open(self, candidate: Candidate, briefing: Briefing) -> Agent:
-        agent = self._opening = candidate.make()
+        agent, ready = candidate.make(), False
         try:
             async with asyncio.timeout(self._start_seconds):
                 await agent.start(briefing)
-        except (TimeoutError, ProviderError) as error:
-            self._opening = None
-            self._close_behind(agent)
-            if isinstance(error, ProviderError):
-                raise
+            ready = True
+        except TimeoutError:
             raise ProviderError(f"{candidate.name} was not ready in {self._start_seconds} s") from None
-        self._opening = None
+        finally:
+            if not ready:  # also when the call ended meanwhile
+                self._close_behind(agent)
         return agent
 
     def _sit_down(self, candidate: Candidate, agent: Agent) -> None:
@@ -156,16 +167,16 @@ class AgentSeat:
         self._happened(AgentStarted(candidate.name))
 
     async def _follow(self, agent: Agent) -> None:
-        reason = f"{self.provider} ended the session"
+        reason, status = f"{self.provider} ended the session", 0
         try:
             async for event in agent.events():
                 if self._agent is not agent:
                     return
                 self._happened(self._in_row(event))
         except ProviderError as error:
-            reason = str(error)
+            reason, status = str(error), error.status
         if self._agent is agent:
-            self._happened(AgentFailed(reason))
+            self._happened(AgentFailed(reason, status))
 
     def _close_behind(self, agent: Agent) -> None:
         async def close() -> None:
@@ -186,8 +197,6 @@ class AgentSeat:
             case ReplyText(reply, text):
                 return ReplyText(self._ours.get(reply, ReplyId(0)), text)
             case ReplyEnded(reply):
-                if self._candidate is not None:
-                    self._candidate.breaker.succeeded()
                 return ReplyEnded(self._ours.get(reply, ReplyId(0)))
             case ToolAsked(id):
                 return replace(event, id=f"{self._generation}.{id}")

@@ -172,8 +172,8 @@ class Conversation:
         if isinstance(event, ReplyAudio):
             self._take_audio(event)
             return
-        if isinstance(event, MediaLost) and self._attachment.reopening:
-            return  # the socket and Asterisk both report one loss
+        if self._passes_over(event):
+            return
         now = self._clock()
         for observer in self._observers:
             observer.happened(self.call_id, event, now)
@@ -183,9 +183,22 @@ class Conversation:
             self._enter(self._lifecycle.phase)
         if self._lifecycle.conversing or isinstance(event, CallerHeld | CallerUnheld):
             actions += self._turns.handle(event)
+            self._line.covered = self.floor in (Floor.AWAY, Floor.WAITING)
         for action in actions:
             self._act(action, event)
         self._note(event, now, before[1])
+
+    def _passes_over(self, event: CallEvent) -> bool:
+        """Whether an event means nothing now."""
+        match event:
+            case MediaLost():  # the socket and Asterisk both report one loss
+                return self._attachment.reopening
+            case HangupAsked():  # a human is being asked to take the call
+                return self.floor is Floor.WAITING
+            case SilenceElapsed() if self._desk.using_tools:  # it is the caller who waits
+                self._timers.start(self._settings.no_input_seconds, event)
+                return True
+        return False
 
     def _note(self, event: CallEvent, now: float, floor: Floor) -> None:
         """What an event means to the books and to the agent, whatever the rules decide; it came while ``floor`` was."""
@@ -195,6 +208,7 @@ class Conversation:
                 self._desk.came_in()
             case ReplyBegan(reply):
                 self._line.begin(reply, self._seat.output_format)
+                self._desk.began(reply)
                 if floor in (Floor.CONTESTED, Floor.WEIGHED):
                     self._timers.cancel(DoubtElapsed)
                     self._desk.await_reply()
@@ -210,16 +224,15 @@ class Conversation:
                 self._desk.sounded(reply)
             case CallerHeld():
                 self._timers.cancel(*REPLY_DUE, TimeRanOut)
-            case CallerUnheld():
+            case CallerUnheld() if floor is Floor.AWAY:
                 self._line.listen_anew()
                 self._time_last_words()
+                self._desk.await_again()
             case ConsultationBegan():
                 self._nudges = 0
                 self._timers.cancel(*REPLY_DUE, DoubtElapsed, PatienceElapsed)
-                self._line.covered = True
                 asyncio.get_running_loop().call_soon(self._check_idle)
             case ConsultationEnded():
-                self._line.covered = False
                 self._line.listen_anew()
             case PlayoutIdle() if floor is Floor.WAITING:
                 self._consultations.last_word_played()
@@ -229,11 +242,16 @@ class Conversation:
                 self._attachment.playback_ended(event)
             case MediaAttached(way):
                 self._upkeep.tell("OFFHOOK_MEDIA", way)
-                if self._lifecycle.conversing and self._turns.floor is Floor.AGENT_PENDING:
+                if self._lifecycle.conversing and self.floor is Floor.AGENT_PENDING and not self._desk.using_tools:
                     self._desk.await_reply()
-            case CallerSpoke() | CallerMeant() | CallerAnswered():
+            case CallerSpoke() | CallerMeant():
                 self._nudges = 0
                 self._timers.cancel(*REPLY_DUE, DoubtElapsed, PatienceElapsed)
+            case CallerAnswered():
+                self._nudges = 0
+                self._timers.cancel(DoubtElapsed, PatienceElapsed)
+            case CallerHummed() | DoubtElapsed():
+                self._desk.hummed()
             case CallerSaid(text, True):
                 self._take_words(text, now, floor)
             case ToolAsked():
@@ -266,10 +284,12 @@ class Conversation:
     def _take_words(self, text: str, now: float, floor: Floor) -> None:
         if text or floor is not Floor.WEIGHED:
             self.transcript.caller_said(text, now)
-        self._desk.understood(text)
+        hummed = floor is Floor.WEIGHED and asks_for_nothing(text)
+        if not hummed:
+            self._desk.understood(text)
         if floor is Floor.WEIGHED:
             self._timers.cancel(DoubtElapsed)
-            self.happened(CallerHummed() if asks_for_nothing(text) else CallerMeant())
+            self.happened(CallerHummed() if hummed else CallerMeant())
 
     def _take_digit(self, digit: str) -> None:
         if digit == self._settings.human_digit:
@@ -287,21 +307,15 @@ class Conversation:
             case do.StartAgent():
                 self._spawn(self._seat.fill())
             case do.ReplaceAgent():
-                assert isinstance(event, AgentFailed)
-                self._desk.let_go(event)
-                self._spawn(self._desk.replace())
+                self._desk.replace()
             case do.Greet():
                 self._desk.ask(Owed.GREETING)
             case do.Listen():
-                self._line.memory.begin()
-                self._seat.caller_spoke()
+                self._desk.listen()
             case do.Dismiss():
-                self._line.memory.forget()
-                self._seat.caller_dismissed()
+                self._desk.dismiss()
             case do.AskAgent():
-                self._line.memory.end()
-                self.transcript.caller_paused(self._clock())
-                self._desk.ask(Owed.ANSWER)
+                self._desk.turn_over()
             case do.AskWhatItWas():
                 self._line.memory.end()
                 self._timers.start(self._settings.doubt_seconds, DoubtElapsed())
@@ -351,6 +365,7 @@ class Conversation:
     def _enter(self, phase: Phase) -> None:
         if phase in _LAST_WORDS:
             self._timers.cancel(*REPLY_DUE, SilenceElapsed, PatienceElapsed)
+            self._desk.write_off()
             self._time_last_words()
             if self._line.idle:  # there are no last words to wait for; the line says so only when it falls silent
                 asyncio.get_running_loop().call_soon(self._check_idle)

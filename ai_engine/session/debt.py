@@ -17,18 +17,32 @@ class Debt:
         self.owed = Owed.NOTHING
         self.words = ""
         """What the caller said last, once it is known."""
+        self._early: str | None = None
+        """What the caller said in a turn that is not over, to a provider with ears of its own."""
 
     def __bool__(self) -> bool:
         return self.owed is not Owed.NOTHING
 
+    @property
+    def known_early(self) -> bool:
+        """Whether the words of the caller's latest turn came before its end."""
+        return self._early is not None
+
+    def turn_began(self) -> None:
+        """The caller speaks."""
+        self._early = None
+
     def asked(self, owed: Owed) -> None:
         self.owed = owed
         if owed is Owed.ANSWER:
-            self.words = ""
+            self.words = self._early or ""
 
-    def understood(self, words: str) -> None:
-        """What was said in the turn that was asked about last."""
-        self.words = words
+    def understood(self, words: str, *, early: bool) -> None:
+        """What was said in the turn that was asked about last; ``early``: in the one that is not over."""
+        if early:
+            self._early = words
+        else:
+            self.words = words
 
     def goes_on(self) -> None:
         """What was said is no answer yet: a tool was asked first."""

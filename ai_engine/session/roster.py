@@ -42,7 +42,7 @@ class Breaker:
         self.reason = reason
         if self.tripped or self.failures >= self._most or status in _REFUSED:
             self.trips += not self.is_open(now)
-            self._closed_at = now + self._open_seconds
+            self._closed_at = max(self._closed_at or 0.0, now + self._open_seconds)
 
     def succeeded(self) -> None:
         """It answered somebody."""

@@ -24,7 +24,9 @@ class ToolDesk:
         return bool(self._asked)
 
     def use(self, asked: ToolAsked) -> None:
-        """Begin; returns at once."""
+        """Begin; returns at once. What is being used already is not used again."""
+        if asked.id in self._asked:
+            return
         self._asked[asked.id] = asked
         self._settled.clear()
         self._spawn(self._run(asked))

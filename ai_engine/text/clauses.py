@@ -7,11 +7,13 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U
 """Scripts that put no space between words: Thai, Lao, Burmese, kana and Han."""
 _CLOSING = "\"')\\]\u201d\u2019\u00bb\u300d\u300f\uff09*_"
 _GAP = r"[^\S\n]{1,8}"
+_END = ".?!\u2026\u061f\u0964"
+_WIDE_END = "\u3002\uff01\uff1f\uff61"
 _BREAK = re.compile(
     rf"(?P<line>\n)"
-    rf"|(?P<wide>[\u3002\uff01\uff1f\uff61]+)[{_CLOSING}]*(?=[^{_CLOSING}\u3002\uff01\uff1f\uff61])"
+    rf"|(?<![{_WIDE_END}])(?P<wide>[{_WIDE_END}]++)[{_CLOSING}]*+(?=[^{_CLOSING}{_WIDE_END}])"
     rf"|(?P<widecomma>[\u3001\uff0c\uff1b\uff1a]+)(?=\S|\s)"
-    rf"|(?P<end>[.?!\u2026\u061f\u0964]+)(?P<closed>[{_CLOSING}]*){_GAP}(?=(?P<next>\S))"
+    rf"|(?<![{_END}])(?P<end>[{_END}]++)(?P<closed>[{_CLOSING}]*+){_GAP}(?=(?P<next>\S))"
     rf"|(?P<dash>{_GAP}[-\u2013]{_GAP}|(?:{_GAP})?\u2014(?:{_GAP})?)(?=\S)"
     rf"|(?P<comma>[,;:\u060c\u061b])[{_CLOSING}]*{_GAP}(?=\S)"
 )
@@ -26,6 +28,8 @@ _LATER_WORDS = 14
 """Later ones end at a comma only when they are this long: a voice's melody needs the whole sentence."""
 _MOST_WORDS = 40
 """No clause is longer, punctuated or not."""
+_MOST_CHARACTERS = 800
+"""The same for words that never end: the longest 40 of a language are shorter."""
 
 _NEVER_LAST = frozenset(
     {
@@ -97,8 +101,10 @@ class ClauseSplitter:
         return most
 
     def _end_by_length(self) -> int | None:
-        words = islice(_WORD.finditer(self._waiting), _MOST_WORDS, None)
-        return one_more.start() if (one_more := next(words, None)) else None
+        words = islice(_WORD.finditer(self._waiting, 0, _MOST_CHARACTERS), _MOST_WORDS, None)
+        if one_more := next(words, None):
+            return one_more.start()
+        return _MOST_CHARACTERS if len(self._waiting) > _MOST_CHARACTERS else None
 
     def _ends_clause(self, found: re.Match[str]) -> bool:
         text = found.string

@@ -49,6 +49,8 @@ class HttpTool:
             result = failed(f"{self.name} cannot be reached ({type(error).__name__})")
         except ValueError as error:
             result = failed(f"{self.name}: {error}")
+        except RecursionError:
+            result = failed(f"{self.name}: its answer is nested too deeply")
         if not result["ok"]:
             result = self._censor.data(result)
             log.warning("tool failed", tool=self.name, call_id=values.get("call_id"), error=result["error"])

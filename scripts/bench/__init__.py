@@ -8,6 +8,8 @@ launch     starts and asks both
 load       shape 1: engine alone over loopback AudioSocket
 sip        shape 2: SIP calls through the real Asterisk
 detail     shape 3: one call, every transport
+providers  shape 4: one call at a time with each provider of ``provider_kinds``; ``provider_fakes`` and
+           ``provider_caller`` are processes, ``provider_rows`` what is made of all they saw
 figures    histograms, percentiles, knee, slope: pure
 report     bars, the table, JSON; ``plots`` draws
 """

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.bench import detail, load, plots, report, sip
+from scripts.bench import detail, load, plots, providers, report, sip
 from scripts.bench.machine import machine
+from scripts.bench.provider_kinds import KINDS, Kind
 from scripts.bench.report import Findings
 from scripts.trial import report as trial_report
 from scripts.trial.rootfs import CHECKOUT, TrialError
@@ -18,7 +19,7 @@ from scripts.trial.rootfs import CHECKOUT, TrialError
 RAMP = (25, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800)
 RECORDED_CALLS = 100
 BARGE_IN_CALLS = 20
-SHAPES = ("engine", "sip", "detail")
+SHAPES = ("engine", "sip", "detail", "providers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +80,15 @@ def _work(
 
         return measure
 
+    def provider(kind: Kind) -> Callable[[], None]:
+        def measure() -> None:
+            size = providers.QUICK if options.quick else providers.FULL
+            row = providers.measure(kind, folder / f"provider-{KINDS.index(kind)}", size)
+            findings.providers.append(row)
+            tell(providers.line(row))
+
+        return measure
+
     if options.minutes:
         return [(f"soak: {options.minutes} minutes", soak)]
     work: list[tuple[str, Callable[[], None]]] = []
@@ -92,6 +102,8 @@ def _work(
         work.append((f"through Asterisk: waves of {options.sip_calls} SIP calls", waves))
     if "detail" in options.only:
         work += [(f"one call in detail: {way}", one_call(way)) for way in detail.WAYS]
+    if "providers" in options.only:
+        work += [(f"a provider's fake: {kind.name}", provider(kind)) for kind in KINDS]
     return work
 
 
@@ -116,9 +128,10 @@ def _parser() -> argparse.ArgumentParser:
   engine   callers over loopback AudioSocket, an agent that takes no time: the knee, barge-in, price of recording
   sip      ramps of SIP calls through the real Asterisk, and whether anything is left of them
   detail   one call with a real phone for every transport: waterfall, gaps, barge-in at the phone
+  providers  what the engine adds to each provider's fake, and what it takes when one breaks off in mid-word
 
 examples:
-  make bench                                    all of it, about 15 minutes
+  make bench                                    all of it, about 25 minutes
   make bench ARGS='--quick --only engine'       a first look, 3 minutes
   make bench ARGS='--minutes 30 --calls 150'    is it flat? memory, CPU and gaps minute by minute
   make bench ARGS='--only sip --ramps 10 --sip-calls 100'

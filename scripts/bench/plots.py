@@ -1,7 +1,8 @@
 """The findings as one picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from scripts.bench.detail import Detail
 from scripts.bench.figures import BUCKETS_PER_MS, Histogram
 from scripts.bench.load import P99_GAP_MS, Ramp, Soak
+from scripts.bench.provider_rows import Row
 from scripts.bench.report import CALLS, Findings
 from scripts.trial.report import STAGES
 
@@ -61,6 +63,8 @@ def _panels(findings: Findings) -> list[Panel]:
         panels.append(lambda axis: _bars(axis, gaps, "time between packets at the SIP phones", P99_GAP_MS))
     for detail in findings.details:
         panels.append(_waterfall(detail))
+    if rows := findings.providers:
+        panels += [lambda axis: _overheads(axis, rows), lambda axis: _takeovers(axis, rows)]
     return panels
 
 
@@ -135,3 +139,33 @@ def _waterfall(detail: Detail) -> Panel:
         axis.legend(fontsize=7)
 
     return panel
+
+
+def _overheads(axis: Axes, rows: Sequence[Row]) -> None:
+    """A bar of medians per provider, a dot for each answer."""
+    before = [0.0] * len(rows)
+    for part in ("hearing", "between", "speaking"):
+        widths = [median(row.parts()[part]) if row.answers else 0.0 for row in rows]
+        axis.barh(range(len(rows)), widths, left=before, label=part)
+        before = [start + width for start, width in zip(before, widths, strict=True)]
+    for place, row in enumerate(rows):
+        axis.plot([answer.overhead_ms for answer in row.answers], [place] * len(row.answers), "k.", markersize=4)
+    axis.axvline(45.0, color=_PROMISE, linestyle="--", label="promised for p95")
+    axis.set(title="what the engine adds to a provider", xlabel="ms", xlim=(0, None))
+    _name_rows(axis, rows)
+
+
+def _takeovers(axis: Axes, rows: Sequence[Row]) -> None:
+    """What followed a break, takeover by takeover."""
+    marks = (("noticed_ms", "x", "given up"), ("ready_ms", "o", "next one ready"), ("voice_ms", "s", "next one heard"))
+    for name, shape, label in marks:
+        found = [(getattr(one, name), place) for place, row in enumerate(rows) for one in row.takeovers]
+        axis.plot([ms for ms, _ in found], [place for _, place in found], shape, fillstyle="none", label=label)
+    axis.set(title="connection lost in mid-word", xlabel="ms since it broke", xlim=(0, None))
+    _name_rows(axis, rows)
+
+
+def _name_rows(axis: Axes, rows: Sequence[Row]) -> None:
+    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    axis.invert_yaxis()
+    axis.legend(fontsize=7)

@@ -1,7 +1,7 @@
-"""The process that talks with one agent: a question when it is quiet, and the time of every voice. Started by ``providers``.
+"""The process that talks with one agent: a question whenever it is quiet, and the time of every voice.
 
-It places its calls one after the other over AudioSocket, prints each as a line of JSON (``provider_rows.Heard``), and
-ends. Time is the monotonic clock's, which all processes share.
+Started by ``providers``. It places its calls one after the other over AudioSocket, prints each as a line of JSON
+(``provider_rows.Heard``), and ends. Time is the monotonic clock's, which all processes share.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from ai_engine.protocol.audiosocket import WholeFrames, encode_hangup
 from ai_engine.audio.format import FRAME_MS, SLIN8
+from ai_engine.protocol.audiosocket import WholeFrames, encode_hangup
 from scripts.bench import voices
 from scripts.bench.callers import Caller, Part
 from scripts.bench.figures import HELD_UP_MS, Window
@@ -26,7 +26,7 @@ from scripts.trial.measure import VOICE_DBFS, level_dbfs
 QUIET_SECONDS = 0.3
 """So long after its last voice the agent has finished; words have pauses of 40 ms."""
 
-LAST_QUIET_SECONDS = 1.2
+LAST_QUIET_SECONDS = 1.0
 """The same after the last question, since whoever takes over needs a moment."""
 
 NO_ANSWER_SECONDS = 8.0
@@ -35,6 +35,8 @@ NO_ANSWER_SECONDS = 8.0
 _LOUD_DBFS = -26.0
 _MOST_FRAMES = 60
 _BETWEEN_CALLS_SECONDS = 0.5
+_FRAME_SECONDS = FRAME_MS / 1000
+_GOLDEN = 0.6180339887
 _PRIORITY = 2
 """Above that of the fakes, which share our core."""
 
@@ -43,9 +45,13 @@ _HEADER_BYTES = len(_CODEC.silence) - SLIN8.frame_bytes
 
 
 class Talker(Caller):
-    """Asks when the agent has finished, and knows when a voice was heard. No socket, no clock."""
+    """Asks when the agent has finished, and knows when a voice was heard. No socket, no clock.
 
-    __slots__ = ("_last_heard", "_left", "_line", "_quiet", "_sent", "_since", "asked", "voiced")
+    It waits a little before each question: the engine sends a frame every 20 ms, and where within these an answer is
+    ready must not always be the same.
+    """
+
+    __slots__ = ("_last_heard", "_left", "_line", "_quiet", "_sent", "_since", "asked", "due_seconds", "voiced")
 
     def __init__(self, lines: Sequence[Sequence[bytes]], quiet: Sequence[bytes]) -> None:
         """Frames of 20 ms; a line begins and ends with one that is voice, and what follows it is ``quiet``."""
@@ -55,6 +61,8 @@ class Talker(Caller):
         self._line: list[bytes] = []
         """What is left to be said of a line, its first frame last."""
         self._sent = 0
+        self.due_seconds = _FRAME_SECONDS
+        """From the last message to the next."""
         self._since: float | None = None
         """When we began to wait for the agent."""
         self._last_heard = 0.0
@@ -65,10 +73,12 @@ class Talker(Caller):
 
     def next_message(self, now: float) -> bytes:
         self._sent += 1
+        self.due_seconds = _FRAME_SECONDS
         if self._since is None:
             self._since = now
         if not self._line and self._left and self._finished(now, QUIET_SECONDS):
             self._line = self._left.pop()[::-1]
+            self.due_seconds += _FRAME_SECONDS * _GOLDEN
         if not self._line:
             return self._quiet[self._sent % len(self._quiet)]
         message = self._line.pop()
@@ -123,7 +133,7 @@ def hold(line: Line, talker: Talker) -> list[float]:
         if (now - due) * 1000 > HELD_UP_MS:
             held_up.append(now)
         line.socket.send(talker.next_message(now))
-        due += FRAME_MS / 1000
+        due += talker.due_seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

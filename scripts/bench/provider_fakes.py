@@ -1,7 +1,8 @@
-"""The process in which the vendors' fakes run, on the other core, with the time of every message. Started by ``providers``.
+"""The process in which the vendors' fakes run, on the other core, with the time of every message.
 
-It prints the fakes' addresses as a line of JSON, serves until its standard input ends, and prints what went over the
-wire: ``[seconds, place, what]``, in order, by the monotonic clock, and what broke a vendor's protocol.
+Started by ``providers``. It prints the fakes' addresses as a line of JSON, serves until its standard input ends, and
+prints what went over the wire: ``[seconds, place, what]``, in order, by the monotonic clock, and what broke a
+vendor's protocol.
 
 The fakes are those of the tests, which are documented as usable by others and the only ones that are held to the
 vendors' own types: another set, kept for this bench alone, would drift away from what vendors do.
@@ -19,9 +20,10 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from aiohttp import web
+from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
-from scripts.bench.provider_kinds import KINDS, SPARE, Fake
+from scripts.bench.provider_kinds import GREETING, KINDS, SPARE, Fake
 from tests.fakes.deepgram import DeepgramServer
 from tests.fakes.deepgram_wire import Pace
 from tests.fakes.openai_faults import Request
@@ -29,16 +31,15 @@ from tests.fakes.openai_http import OpenAIServer
 from tests.fakes.openai_realtime import OpenAIRealtimeServer
 from tests.fakes.scenario import Fault, Scenario, Turn
 
-GREETING = "Hello there."
-
 SPEED = 2.0
 """How many times faster than real time sound comes from the fakes."""
 
 FIRST_MS = 50.0
 """What the model takes for its first token, and an HTTP voice for its first sound."""
 
-STRUCK_MS = 460.0
-"""Sound of an answer before its connection breaks: in the middle of its third word."""
+STRUCK_MS = 900.0
+"""Sound of an answer before its connection breaks: in the middle of its fifth word, and not before an answer that was
+prepared in advance is heard."""
 
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _PRIORITY = 1
@@ -46,14 +47,14 @@ _PRIORITY = 1
 Note = Callable[[str], None]
 
 
-def scenario(turns: int, *faults: Fault) -> Scenario:
-    """So many answers of a second, and a last one of two seconds."""
+def scenario(calls: int, turns: int, *faults: Fault) -> Scenario:
+    """So many answers, of a second each, and the same in each call: a transcriber may go on where the last one was."""
     said = [
         Turn(f"this is question number {number} is it not", f"This is answer number {number}.")
         for number in _NUMBERS[: turns - 1]
     ]
-    last = Turn("and what is the last of all answers", "The very last answer is a long one to be broken off.")
-    return Scenario(GREETING, [*said, last], faults)
+    last = Turn("and what is the last of all answers", "The very last answer is the one that breaks.")
+    return Scenario(GREETING, [*said, last] * calls, faults)
 
 
 def strikes(fake: Fake, calls: int, turns: int) -> list[Fault]:
@@ -129,9 +130,10 @@ async def serve(kind: str, calls: int, turns: int) -> None:
         servers: dict[str, DeepgramServer | OpenAIServer | OpenAIRealtimeServer] = {}
         for place, fake in fakes.items():
             faults = strikes(fake, calls, turns) if place == found.strikes else []
-            server = servers[place] = _server(fake, scenario(turns, *faults), log.at(place))
+            server = servers[place] = _server(fake, scenario(calls, turns, *faults), log.at(place))
             await stack.enter_async_context(server.listening())
             log.places[int(server.url.split(":")[2].partition("/")[0])] = place
+        await _warm(servers[SPARE].url)
         _tell({"urls": {place: server.url for place, server in servers.items()}})
         await asyncio.to_thread(sys.stdin.read)
         violations = [f"{place}: {said}" for place, server in servers.items() for said in server.violations]
@@ -146,6 +148,16 @@ def _server(fake: Fake, scenario: Scenario, note: Note) -> DeepgramServer | Open
             return DeepgramServer(scenario, pace=Pace(speed=SPEED))
         case "openai":
             return NotedOpenAI(scenario, note)
+
+
+async def _warm(url: str) -> None:
+    """Have an answer of the fake that takes over: with the first one it makes ready what it checks messages with."""
+    async with connect(f"{url}/realtime?model=any", additional_headers={"Authorization": "Bearer test-key"}) as socket:
+        await socket.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
+        await socket.send(json.dumps({"type": "response.create"}))
+        async for said in socket:
+            if json.loads(said)["type"] == "response.done":
+                return
 
 
 def _named(way: str, opcode: Opcode, data: bytes) -> str:

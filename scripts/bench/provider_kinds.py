@@ -8,8 +8,12 @@ FLUX_END_MS = 500.0
 AGENT_END_MS = 500.0
 """Quiet after which the fakes of Flux and of the voice agent take the caller's turn to be over."""
 
+GREETING = "Hello there."
+
 SPARE = "spare"
 """Who takes over from any of them, and never fails: OpenAI Realtime."""
+
+SPARE_SOUND = "> response.output_audio.delta"
 
 Fake = Literal["realtime", "deepgram", "openai"]
 Urls = Mapping[str, str]
@@ -57,7 +61,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "openai_realtime",
         {"agent": "realtime"},
-        (Stage("agent", "< response.create", "> response.output_audio.delta"),),
+        (Stage("agent", "< response.create", SPARE_SOUND),),
         "agent",
         lambda urls: {"type": "openai_realtime", "url": urls["agent"]},
     ),

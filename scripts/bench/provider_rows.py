@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from ai_engine.audio.format import FRAME_MS
 from scripts.bench.figures import Histogram, histogram
-from scripts.bench.provider_kinds import Kind, Stage
+from scripts.bench.provider_kinds import SPARE, SPARE_SOUND, Kind, Stage
 
 _SAME_FRAME_SECONDS = 0.005
 """Between the engine's word that a frame was written and the caller's that it came, either first."""
@@ -78,6 +78,8 @@ class Takeover:
     """The engine gave the provider up."""
     seated_ms: float
     """The next one's session was open."""
+    ready_ms: float
+    """The next one's fake had sent its first sound."""
     left_ms: float
     """The last of what had come was heard."""
     voice_ms: float
@@ -94,7 +96,9 @@ class Row:
     answers: list[Answer] = field(default_factory=list)
     takeovers: list[Takeover] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
-    """What was not, and why."""
+    """What was not seen as it should have been, and why."""
+    held_up: int = 0
+    """What was not measured because the caller itself was late."""
     violations: list[str] = field(default_factory=list)
     """What was said to the fakes against their vendors' protocols."""
 
@@ -118,8 +122,17 @@ class Row:
             "answers": [{**_rounded(asdict(one)), "overhead_ms": round(one.overhead_ms, 2)} for one in self.answers],
             "takeovers": [_rounded(asdict(one)) for one in self.takeovers],
             "unmeasured": self.unmeasured,
+            "held_up": self.held_up,
             "violations": self.violations,
         }
+
+
+class Unmeasured(Exception):
+    """Something that has to be known was not seen."""
+
+
+class HeldUp(Exception):
+    """The caller was late just then, so it does not know when it heard what."""
 
 
 def row(
@@ -129,14 +142,119 @@ def row(
     events: Mapping[str, Sequence[Mapping[str, Any]]],
     violations: Sequence[str] = (),
 ) -> Row:
-    """``events``: lines of the engine's ``events.jsonl`` by call. The last answer of each call is the one broken off."""
+    """``events``: lines of the engine's ``events.jsonl`` by call. The last answer of each call broke off."""
     made = Row(kind.name, violations=list(violations))
     for number, call in enumerate(calls):
+        if call.broken:
+            made.unmeasured.append(f"call {number}: {call.broken}")
+            continue
+        lines = events.get(call.call, ())
+        for turn in range(len(call.asked)):
+            try:
+                made.answers.append(answer(kind, call, turn, notes, lines))
+            except Unmeasured as why:
+                made.unmeasured.append(f"call {number}, answer {turn}: {why}")
+            except HeldUp:
+                made.held_up += 1
         try:
-            for turn in range(len(call.asked)):
-                _one(made.answers, made, f"call {number}, turn {turn}", answer, kind, call, turn, notes, events)
-            _one(made.takeovers, made, f"call {number}, takeover", takeover, kind, call, notes, events)
-        finally:
-            if call.broken:
-                made.unmeasured.append(f"call {number}: {call.broken}")
+            made.takeovers.append(takeover(kind, call, notes, lines))
+        except Unmeasured as why:
+            made.unmeasured.append(f"call {number}, takeover: {why}")
+        except HeldUp:
+            made.held_up += 1
     return made
+
+
+def answer(kind: Kind, call: Heard, turn: int, notes: Sequence[Noted], events: Sequence[Mapping[str, Any]]) -> Answer:
+    """That to question ``turn``, from 0. Raises Unmeasured or HeldUp."""
+    asked, answered = call.asked[turn], call.answered(turn)
+    if answered is None:
+        raise Unmeasured("nothing was heard")
+    if any(asked <= at <= answered for at in call.held_up):
+        raise HeldUp
+    end_of_turn_ms = kind.end_of_turn_ms
+    if end_of_turn_ms is None:
+        end_of_turn_ms = float(_event(events, "CallerPaused", asked)["silence_ms"])
+    over = asked + end_of_turn_ms / 1000
+    spans = [_span(stage, notes, asked, answered) for stage in kind.stages]
+    return Answer(
+        total_ms=_ms(asked, answered),
+        end_of_turn_ms=end_of_turn_ms,
+        provider_ms=covered_ms(spans, over, answered),
+        hearing_ms=_ms(over, spans[0][0]),
+        speaking_ms=_ms(max(over, *(end for _, end in spans)), answered),
+    )
+
+
+def takeover(kind: Kind, call: Heard, notes: Sequence[Noted], events: Sequence[Mapping[str, Any]]) -> Takeover:
+    """After the connection broke in the last answer of ``call``. Raises Unmeasured or HeldUp."""
+    asked = call.asked[-1]
+    broke = next((at for at, place, what in notes if place == kind.strikes and what == "> close" and at > asked), None)
+    if broke is None:
+        raise Unmeasured("the connection did not break")
+    failed = float(_event(events, "AgentFailed", broke - _SAME_FRAME_SECONDS)["loop"])
+    seated = float(_event(events, "AgentStarted", failed)["loop"])
+    reply = _event(events, "ReplyBegan", seated)["reply"]
+    spoke = float(_event(events, "AgentSpoke", seated, reply=reply)["loop"]) - _SAME_FRAME_SECONDS
+    first = bisect_left(call.voiced, spoke)
+    if not 0 < first < len(call.voiced):
+        raise Unmeasured("nobody was heard after it")
+    ready = next((at for at, place, what in notes if place == SPARE and what == SPARE_SOUND and at > broke), broke)
+    left, voice = call.voiced[first - 1], call.voiced[first]
+    if any(broke <= at <= voice for at in call.held_up):
+        raise HeldUp
+    return Takeover(
+        noticed_ms=_ms(broke, failed),
+        seated_ms=_ms(broke, seated),
+        ready_ms=_ms(broke, ready),
+        left_ms=_ms(broke, left) + FRAME_MS,
+        voice_ms=_ms(broke, voice),
+        silent_ms=max(0.0, _ms(left, voice) - FRAME_MS),
+    )
+
+
+def covered_ms(spans: Iterable[tuple[float, float]], start: float, end: float) -> float:
+    """How much of the time from ``start`` to ``end`` lies in one of ``spans`` or more, which may overlap."""
+    total, reached = 0.0, start
+    for begin, until in sorted(spans):
+        begin, until = max(begin, reached), min(until, end)
+        if until > begin:
+            total += _ms(begin, until)
+            reached = until
+    return total
+
+
+def _span(stage: Stage, notes: Sequence[Noted], since: float, until: float) -> tuple[float, float]:
+    asked: float | None = None
+    for at, place, what in notes:
+        if place != stage.place or at > until:
+            continue
+        if what == stage.answered and at >= since and asked is not None:
+            return asked, at
+        if what == stage.asked:
+            asked = at
+    raise Unmeasured(f"the {stage.place} did not send {stage.answered!r}")
+
+
+def _event(events: Sequence[Mapping[str, Any]], name: str, since: float, **fields: Any) -> Mapping[str, Any]:
+    wanted = {"event": name, **fields}
+    for event in events:
+        if event["loop"] >= since and wanted.items() <= event.items():
+            return event
+    raise Unmeasured(f"no {name}")
+
+
+def _ms(start: float, end: float) -> float:
+    return (end - start) * 1000
+
+
+def _quantiles(values: Histogram) -> dict[str, float | None]:
+    found = {f"p{percent}": values.percentile(percent) for percent in (50, 95)}
+    return {
+        **{name: None if ms is None else round(ms, 1) for name, ms in found.items()},
+        "max": round(values.max_ms, 1),
+    }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in values.items()}

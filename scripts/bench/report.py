@@ -1,6 +1,6 @@
 """What was found, beside what was promised: a table for people, JSON for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,12 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.bench.detail import Detail
-from scripts.bench.figures import Histogram
+from scripts.bench.figures import Histogram, histogram
 from scripts.bench.load import BargeIn, Ramp, Soak, Step
+from scripts.bench.provider_rows import Row
 from scripts.bench.sip import Wave
 
 CALLS = 150
 """What one core has to carry."""
+
+MOST_SILENT_MS = 700.0
+"""After so much (``timeouts.patience_ms``) a caller is asked for patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Findings:
     soak: Soak | None = None
     waves: list[Wave] = field(default_factory=list)
     details: list[Detail] = field(default_factory=list)
+    providers: list[Row] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     """What could not be measured, and why."""
 
@@ -59,6 +64,8 @@ class Findings:
             bars += _of_waves(self.waves)
         for detail in self.details:
             bars += _of_detail(detail)
+        for row in self.providers:
+            bars += _of_provider(row)
         return bars
 
     def plain(self) -> dict[str, Any]:
@@ -71,6 +78,7 @@ class Findings:
             **{name: part.plain() for name, part in parts.items() if part is not None},
             "waves": [wave.plain() for wave in self.waves],
             "details": {detail.way: detail.plain() for detail in self.details},
+            "providers": {row.name: row.plain() for row in self.providers},
         }
 
 
@@ -82,6 +90,8 @@ def show(findings: Findings, console: Console) -> None:
     for bar in findings.bars():
         table.add_row("[green]✓[/]" if bar.met else "[bold red]✗[/]", bar.what, bar.promised, bar.found)
     console.print(table)
+    if findings.providers:
+        console.print(_provider_table(findings.providers))
     if findings.ramp is not None and findings.recording is not None:
         console.print(price_of_recording(findings.ramp, findings.recording))
     for trouble in findings.troubles:
@@ -222,3 +232,44 @@ def _of_detail(detail: Detail) -> Iterator[Bar]:
             f"{found.missing} of {found.frames} missing, longest gap {found.worst_gap_ms:.1f} ms",
             not found.missing and 0 < found.worst_gap_ms <= 40,
         )
+
+
+def _of_provider(row: Row) -> Iterator[Bar]:
+    over = row.overheads
+    p50, p95 = over.percentile(50) or 0.0, over.percentile(95) or 0.0
+    yield Bar(
+        f"{row.name}: engine's own share of an answer",
+        "p50 ≤ 25 ms, p95 ≤ 45 ms",
+        f"p50 {p50:.1f}, p95 {p95:.1f}, longest {over.max_ms:.1f} ms of {over.total}",
+        over.total > 0 and p50 <= 25 and p95 <= 45,
+    )
+    silent = max((one.silent_ms for one in row.takeovers), default=0.0)
+    yield Bar(
+        f"{row.name}: breaks off in mid-word",
+        f"another goes on, silence ≤ {MOST_SILENT_MS:.0f} ms",
+        f"{len(row.takeovers)} times, longest silence {silent:.0f} ms",
+        bool(row.takeovers) and silent <= MOST_SILENT_MS,
+    )
+    trouble = row.unmeasured + row.violations
+    if trouble:
+        yield Bar(f"{row.name}: what went wrong", "nothing", f"{len(trouble)}, first: {trouble[0]}", False)
+
+
+def _provider_table(rows: list[Row]) -> Table:
+    """Medians; what a takeover took is counted from the break."""
+    table = Table(box=SIMPLE, title="providers, ms: p50 / longest", title_style="dim")
+    for title in ("", "overhead", "hearing", "between", "speaking", "given up", "next ready", "next heard", "silence"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in rows:
+        overheads = [answer.overhead_ms for answer in row.answers]
+        took = [
+            [getattr(one, name) for one in row.takeovers]
+            for name in ("noticed_ms", "ready_ms", "voice_ms", "silent_ms")
+        ]
+        table.add_row(row.name, *(_median_and_most(values) for values in (overheads, *row.parts().values(), *took)))
+    return table
+
+
+def _median_and_most(values: Sequence[float]) -> str:
+    found = histogram(values)
+    return f"{found.percentile(50):.1f} / {found.max_ms:.1f}" if values else "–"

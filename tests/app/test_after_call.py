@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ai_engine.app.after_call import AfterCall
+from ai_engine.call.events import AgentStarted
 from ai_engine.remote.http import SharedHttp
 from ai_engine.tools.http import HttpTool
 from ai_engine.tools.http_settings import HttpToolSettings
@@ -27,7 +28,13 @@ class Office:
             when="post_call",
             method="POST",
             url=f"{target.url}/report",
-            body={"said": "{transcript}", "turns": "{turns}", "who": "{caller}", "took": "{duration_seconds}"},
+            body={
+                "said": "{transcript}",
+                "turns": "{turns}",
+                "who": "{caller}",
+                "took": "{duration_seconds}",
+                "by": "{provider}",
+            },
         )
         tool = HttpTool("report", settings, {}, http)
         self.after = AfterCall({"a": [tool]}, self._note, waits_seconds=(0.01, 0.01))
@@ -61,7 +68,18 @@ async def test_what_is_told() -> None:
         "turns": [{"speaker": "caller", "text": "Hi."}, {"speaker": "agent", "text": "Hello."}],
         "who": "+15551234",
         "took": 62,
+        "by": "local",
     }
+
+
+async def test_the_provider_is_the_one_who_held_the_call_at_its_end() -> None:
+    async with office(Reply()) as tried:
+        tried.after.call_started("call-1", FACTS, 10.0)
+        tried.after.happened("call-1", AgentStarted("spare"), 11.0)
+        tried.after.happened("call-2", AgentStarted("nobody's"), 11.0)
+        tried.after.call_ended("call-1", "caller_hung_up", 20.0)
+        await until(lambda: tried.used == [True])
+    assert tried.target.requests[0].json["by"] == "spare"
 
 
 async def test_it_is_tried_three_times() -> None:

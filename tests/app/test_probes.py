@@ -104,6 +104,7 @@ def test_who_fails_at_the_start_is_warned_of_and_tried_again() -> None:
         one.trouble = None
         await asyncio.sleep(1.3 * SECONDS)
         assert not one.breaker.is_open(now())
+        await asyncio.sleep(3 * SECONDS)
 
     with capture_logs() as logs:
         probing(story, one)

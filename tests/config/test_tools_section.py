@@ -73,6 +73,7 @@ def test_a_missing_secret_is_named_with_the_tool_that_needs_it(file: Path) -> No
     [
         ("bananas", "there is no tool 'bananas' (known: hangup, send_dtmf, transfer, check_order, crm.*, shop.*"),
         ("leave_voicemail", "leave_voicemail needs tools.voicemail"),
+        ("crm.find_*", "write crm.* for all of its tools, or the whole name of one"),
         ("shop.delete_order", "tools.mcp.shop.allowed leaves 'delete_order' out"),
         ("bank.*", "there is no tool 'bank.*'"),
         ("crm", "there is no tool 'crm'"),
@@ -82,6 +83,37 @@ def test_an_agent_with_a_strange_tool(file: Path, tool: str, why: str) -> None:
     text = GOOD.replace("  b: {}", f"  b:\n    tools:\n      - hangup\n      - {tool}")
     [found] = problems(file, text, **KEYS)
     assert found.startswith(f"c.yaml:7: agents.b.tools[1]: {why}")
+
+
+def test_a_fact_that_no_tool_of_the_agent_finds_out(file: Path) -> None:
+    text = """\
+default_agent: a
+agents:
+  a: {tools: [who, book], greeting: "Hello {customer}."}
+  b:
+    tools: [book]
+    greeting: "Hello {customer}."
+llm: {prompt: "Call them {customer}, and answer as {json}."}
+tools:
+  http:
+    who: {description: Find., when: pre_call, url: "https://crm.example/{caller}", result: {customer: name}}
+    book: {description: Book., url: "https://crm.example/book?who={customer}"}
+"""
+    why = "{customer} is found out by the tool who, which this agent does not have"
+    assert problems(file, text) == [f"c.yaml:4: agents.b: {why}"]
+
+
+def test_an_intent_that_ends_with_a_tool_the_agent_does_not_have(file: Path) -> None:
+    text = """\
+default_agent: a
+agents:
+  a:
+    tools: [transfer]
+    intents:
+      bye: {phrases: [goodbye], answer: Goodbye., action: hangup}
+      help: {phrases: [help], answer: One moment., action: transfer}
+"""
+    assert problems(file, text) == ["c.yaml:6: agents.a.intents.bye.action: needs hangup below agents.a.tools"]
 
 
 HTTP = """\

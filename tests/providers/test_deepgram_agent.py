@@ -526,6 +526,17 @@ async def test_takes_over() -> None:
         assert agent["think"]["prompt"].endswith('\n- book({"people": 2}) -> {"ok": true}')
 
 
+async def test_hears_the_longest_turn_at_once_when_it_takes_over() -> None:
+    said = bytes(16 * 118_000) + spoken("what are your hours", 8000) + bytes(16 * 600)
+    async with talking([Turn("what are your hours", HOURS)]) as (talk, session):
+        talk.agent.caller_spoke()
+        talk.hears(said)
+        talk.agent.caller_paused()
+        await talk.ended(1)
+        assert talk.text(1) == HOURS
+        assert len(session.caller_pcm) == len(said)
+
+
 # -- settings ----------------------------------------------------------------------------------------------
 
 
@@ -800,7 +811,7 @@ async def test_fails_on_what_is_broken(broken: dict[str, Any]) -> None:
 
 async def test_fails_when_the_server_takes_nothing_any_more() -> None:
     async with scripted() as (talk, _):
-        for _ in range(600):
+        for _ in range(10_500):
             talk.agent.hear(SLIN8.silence())
         assert await talk.failed() == "Deepgram does not take the caller's voice any more"
 

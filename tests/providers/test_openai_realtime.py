@@ -577,6 +577,18 @@ async def test_a_provider_with_ears_is_told_of_tools_between_its_turns() -> None
         await talk.ended(3)
 
 
+@pytest.mark.parametrize("detection", ["engine", "server_vad"])
+async def test_one_who_takes_over_may_hear_the_longest_turn_at_once(detection: str) -> None:
+    said = bytes(16 * 118_000) + spoken("what are your hours", 8000) + bytes(16 * 800)
+    async with talking([Turn("what are your hours", HOURS)], turn_detection=detection) as (talk, session):
+        talk.agent.caller_spoke()
+        hear(talk, said)
+        talk.agent.caller_paused()
+        await talk.ended(1)
+        assert talk.text(ONE) == HOURS
+        assert len(session.caller_pcm) == len(said)
+
+
 def hear(talk: Talk, pcm: bytes) -> None:
     for at in range(0, len(pcm) - 319, 320):
         talk.agent.hear(pcm[at : at + 320])
@@ -815,3 +827,10 @@ def test_the_pace_is_that_of_the_replies_so_far() -> None:
     captions.rest()
     captions.over()
     assert pace.ms(20) == 1000
+
+
+def test_dots_without_end_are_read_once() -> None:
+    captions = Captions(Pace())
+    captions.said("." * 100_000 + " Yes. No")
+    assert captions.before(20) == "." * 100_000
+    assert captions.before(20) is None

@@ -136,6 +136,17 @@ async def test_an_end_that_may_be_none_is_told_early_and_taken_back() -> None:
         assert ear.transcriber.patience_seconds > 4.0
 
 
+async def test_the_longest_turn_may_come_at_once() -> None:
+    async with serving() as server, listening(server) as ear:
+        ear.transcriber.turn_began()
+        ear.quiet(118_000)
+        ear.speak("one two three")
+        ear.quiet(1000)
+        ear.transcriber.turn_ended()
+        await until(lambda: ear.finals or ear.lost)
+        assert (ear.finals, ear.lost) == (["what are your hours"], None)
+
+
 async def test_a_turn_it_ends_in_time_is_not_forced() -> None:
     async with serving() as server, listening(server) as ear:
         ear.transcriber.turn_began()

@@ -123,14 +123,24 @@ async def test_turns_become_words(line: AudioFormat, encoding: str) -> None:
         assert query["encoding"] == [encoding]
         assert query["sample_rate"] == [str(ear.transcriber.input_format.rate)]
         assert query["model"] == ["nova-3"]
-        assert query["language"] == ["en-GB"]
+        assert query["language"] == ["en"]
         assert query["keyterm"] == ["tomato", "weed killer"]
 
 
 async def test_the_language_may_be_another_than_the_agents() -> None:
-    async with serving() as server, listening(server, language="multi", smart_format=False, endpointing_ms=50):
+    async with serving() as server, listening(server, language="de-CH", smart_format=False, endpointing_ms=50):
         query = server.listen_sessions[0].query
-        assert (query["language"], query["smart_format"], query["endpointing"]) == (["multi"], ["false"], ["50"])
+        assert (query["language"], query["smart_format"], query["endpointing"]) == (["de-CH"], ["false"], ["50"])
+
+
+@pytest.mark.parametrize(("language", "asked"), [("de-DE", "de"), ("fr", "fr"), ("zh-HK", "zh-HK"), ("multi", "multi")])
+async def test_the_agents_language_is_one_of_the_vendors(language: str, asked: str) -> None:
+    """Which refuses the connection over a region that it does not list."""
+    async with serving() as server:
+        transcriber = transcriber_of(server)
+        await transcriber.start(Briefing("call-1", {"language": language}, "", ""))
+        await transcriber.close()
+        assert server.listen_sessions[0].query["language"] == [asked]
 
 
 async def test_partial_words_come_while_the_turn_lasts() -> None:
@@ -214,6 +224,16 @@ async def test_beginning_and_ending_twice_change_nothing() -> None:
         await until(lambda: ear.finals)
         assert ear.finals == ["what are your hours"]
         assert len(server.listen_sessions[0].got("Finalize")) == 1
+
+
+async def test_the_longest_turn_may_come_at_once() -> None:
+    async with serving() as server, listening(server) as ear:
+        ear.transcriber.turn_began()
+        ear.quiet(118_000)
+        ear.hear(spoken("one two three", 8000))
+        ear.transcriber.turn_ended()
+        await until(lambda: ear.finals or ear.lost)
+        assert (ear.finals, ear.lost) == (["what are your hours"], None)
 
 
 async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

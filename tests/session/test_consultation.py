@@ -336,6 +336,22 @@ def test_a_briefing_that_takes_too_long_is_not_waited_for() -> None:
     assert speaker.closed == 1
 
 
+def test_an_agent_that_hangs_up_while_a_human_is_asked_does_not() -> None:
+    """Models say goodbye, transfer and hang up all at once."""
+
+    async def story(call: Call) -> None:
+        await call.quiet(1000)
+        call.agent.tell(ToolAsked("t2", "hangup", {}))
+        await call.quiet(2 * PROMPT_MS)
+        assert call.session.floor is Floor.WAITING
+        call.control.human.settle(None)
+        await call.quiet(1000)
+        call.control.human.press("1")
+        assert await call.reason() is EndReason.TRANSFERRED
+
+    ask(story)
+
+
 def test_a_human_is_asked_only_once_at_a_time() -> None:
     async def story(call: Call) -> None:
         await call.quiet(1000)

@@ -29,13 +29,16 @@ def test_with_everybody_left_alone_the_caller_reaches_a_human_at_once() -> None:
 
 
 def test_one_that_a_probe_got_through_to_takes_the_call() -> None:
-    agent, breakers = ScriptedAgent(("Hello.", 400)), [left_alone(), left_alone()]
+    agent, breakers = ScriptedAgent(("Hello.", 400), ("Yes.", 400)), [left_alone(), left_alone()]
     candidates = [Candidate("one", ScriptedAgent, breakers[0]), Candidate("two", lambda: agent, breakers[1])]
     breakers[1].probe_opened(0.0)
 
     async def story(call: Call) -> None:
         await call.quiet(1000)
         assert agent.told == ["greet"]
+        assert breakers[1].tripped, "whoever greets need not be able to answer"
+        await call.speak(500)
+        await call.quiet(1500)
 
     call = place(story, candidates=candidates)
     assert call.witness.saw(AgentStarted) == [AgentStarted("two")]

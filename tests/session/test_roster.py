@@ -95,6 +95,13 @@ def test_a_probe_that_works_lets_callers_try_and_one_failure_ends_that() -> None
     assert not breaker.is_open(20.0), "that it opens sessions is news now"
 
 
+def test_a_failure_does_not_bring_the_next_try_nearer() -> None:
+    breaker = Breaker(failures=1, open_seconds=10.0)
+    breaker.probe_failed(0.0, 20.0, "gone")
+    breaker.failed(1.0, "a call that had begun before")
+    assert breaker.is_open(19.9)
+
+
 def test_probes_count_as_any_failure_does() -> None:
     breaker = Breaker(failures=2, open_seconds=10.0)
     breaker.probe_failed(0.0, 15.0, "gone")

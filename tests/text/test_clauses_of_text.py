@@ -139,3 +139,12 @@ def test_no_word_is_lost_and_token_size_does_not_matter(pieces: list[str], size:
 @given(st.text(max_size=200), st.integers(1, 9))
 def test_any_text_is_taken(text: str, size: int) -> None:
     assert "".join("".join(split(text, size)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("token", ["a", ".", "!", "\u2026", "-", "[", "1", '."', "\t", "x.", "\u3002"])
+def test_what_never_ends_is_cut_all_the_same(token: str) -> None:
+    """A model that has lost its way would else keep the loop of all calls busy: with dots for minutes."""
+    splitter = ClauseSplitter()
+    clauses = [clause for _ in range(5000) for clause in splitter.feed(token)] + splitter.flush()
+    assert all(len(clause) <= 800 for clause in clauses)
+    assert "".join(clauses).replace(" ", "") == (token * 5000).strip()

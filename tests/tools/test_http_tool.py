@@ -271,6 +271,12 @@ async def test_a_redirect_elsewhere_is_not() -> None:
     assert elsewhere.requests == []
 
 
+async def test_an_answer_that_is_nested_without_end() -> None:
+    deep = {"/orders": Reply(raw=b"[" * 900 + b"]" * 900)}
+    async with trying({"url": "/orders"}, deep) as tried:
+        assert await tried.tool.ask({}) == {"ok": False, "error": "check_order: its answer is nested too deeply"}
+
+
 @pytest.mark.parametrize("location", ["/orders", "http://[", "//", "gopher://x/", "http://%zz/"])
 async def test_a_redirect_to_nowhere(location: str) -> None:
     async with trying({"url": "/orders"}, {"/orders": Reply(302, location=location)}) as tried:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from deepgram import AsyncDeepgramClient
     from deepgram.agent.v1.socket_client import AsyncV1SocketClient
 
-_MOST_WAITING = 500
-"""Messages that may wait for a slow server (10 s of 20 ms frames); beyond that it counts as lost."""
+_MOST_WAITING = 10_000
+"""Messages that may wait for a slow server; beyond that it counts as lost. Whoever takes over hears the caller's turn
+at once, which may be two minutes of 20 ms frames."""
 
 _CLOSE_SECONDS = 1.0
 

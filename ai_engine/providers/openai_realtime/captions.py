@@ -2,7 +2,7 @@
 
 import re
 
-_SENTENCE = re.compile(r"""[.!?…]+["')\]]*\s+|[^\W\d][.!?]+$|[。！？]+""")
+_SENTENCE = re.compile(r"""(?<![.!?…])[.!?…]++["')\]]*+\s+|[^\W\d][.!?]+$|[。！？]+""")
 _FIRST_GUESS = 0.016
 """Characters a voice speaks in a millisecond: about 160 words in a minute."""
 

@@ -75,7 +75,7 @@ class DeepgramTranscriber:
         self._timers: set[asyncio.TimerHandle] = set()
 
     async def start(self, briefing: Briefing) -> None:
-        query = self._query(self._settings.language or briefing.language)
+        query = self._query(self._settings.language or _listed(briefing.language))
         socket = await open_socket(self._settings.url, _PATH, query, self._key, self._fitting)
         self._stream = DeepgramStream(
             socket, self._coding, self._understand, idle=self._keep_alive, idle_seconds=_KEEP_ALIVE_SECONDS
@@ -170,6 +170,12 @@ class DeepgramTranscriber:
             ("endpointing", str(settings.endpointing_ms)),
             *(("keyterm", term) for term in settings.keyterms),
         ]
+
+
+def _listed(language: str) -> str:
+    """Most regions are not in the vendor's list (``de-DE``), while those of Chinese are languages."""
+    primary = language.partition("-")[0]
+    return language if primary == "zh" else primary
 
 
 def _result(said: Message) -> Result:
