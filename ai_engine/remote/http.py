@@ -49,11 +49,12 @@ class SharedHttp:
             async with self.session().post(url, json=body, headers=headers, allow_redirects=False) as response:
                 if response.status != 200:
                     said = await response.content.read(_MOST_OF_A_REFUSAL)
+                    reason = _without_key(complaint(said), headers)
                     raise ProviderError(
-                        f"{provider} refused the request: {response.status}{complaint(said)}", status=response.status
+                        f"{provider} refused the request: {response.status}{reason}", status=response.status
                     )
                 yield response
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # or a key that is no header's value
             raise ProviderError(f"{provider} cannot be reached: {type(error).__name__}") from None
 
 
@@ -74,6 +75,12 @@ async def server_sent(provider: str, response: aiohttp.ClientResponse) -> AsyncG
         if len(waiting) > _MOST_OF_A_LINE:
             break
     raise ProviderError(f"{provider} broke off in the middle of its answer")
+
+
+def _without_key(text: str, headers: Mapping[str, str]) -> str:
+    """Vendors repeat it in what they complain about."""
+    key = headers.get("Authorization", "").rpartition(" ")[2]
+    return text.replace(key, "(key)") if key else text
 
 
 def _object(provider: str, text: bytes) -> dict[str, Any]:

@@ -28,8 +28,10 @@ _CLOSE_SECONDS = 1.0
 class RemoteSocket:
     """One connection. Whatever goes wrong with it is a ProviderError that names the provider, and never a key."""
 
-    def __init__(self, provider: str, socket: ClientConnection, most_waiting: int) -> None:
+    def __init__(self, provider: str, socket: ClientConnection, most_waiting: int, key: str = "") -> None:
+        """``key`` is what no error tells."""
         self._provider = provider
+        self._key = key
         self._socket = socket
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(most_waiting)
         self._overflowed = False
@@ -69,7 +71,7 @@ class RemoteSocket:
             ) from None
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed, EOFError) as error:
             raise ProviderError(f"{provider} cannot be reached: {error or type(error).__name__}") from None
-        return cls(provider, socket, most_waiting)
+        return cls(provider, socket, most_waiting, (headers or {}).get("Authorization", "").rpartition(" ")[2])
 
     def send(self, message: str | bytes) -> None:
         """Put a message on its way; never waits. When too many wait, ``messages`` ends with a ProviderError."""
@@ -87,7 +89,7 @@ class RemoteSocket:
         try:
             message = await self._socket.recv()
         except ConnectionClosed as error:
-            raise ProviderError(f"{self._provider} closed the connection: {_why(error)}") from None
+            raise ProviderError(f"{self._provider} closed the connection: {self.redacted(_why(error))}") from None
         if self._overflowed:
             raise ProviderError(f"{self._provider} does not take the caller's voice any more")
         return message
@@ -105,6 +107,10 @@ class RemoteSocket:
         if not isinstance(said, dict):
             raise ProviderError(f"{self._provider} sent something that is no JSON object")
         return said
+
+    def redacted(self, text: str) -> str:
+        """What the server says, which may quote our key, without it."""
+        return text.replace(self._key, "…") if self._key else text
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         """Every message until the connection ends, which raises ProviderError.

@@ -608,6 +608,24 @@ async def test_a_refusal_has_its_status_and_no_key() -> None:
         await agent.close()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"\xff", "[]", '{"type": "error"}', '{"type": "error", "error": "boom"}', '{"type": "error", "error": [1]}'],
+)
+async def test_a_start_that_makes_no_sense_is_an_error_without_the_key(said: str | bytes) -> None:
+    async def talk_nonsense(socket: ServerConnection) -> None:
+        await socket.send(said)
+        await socket.close(1008, f"no such key: {KEY}")
+
+    async with serve(talk_nonsense, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1"
+        agent = OpenAIRealtimeAgent(OpenAIRealtimeSettings(url=url), fitting())
+        with pytest.raises(ProviderError) as caught:
+            await agent.start(BRIEFING)
+        assert KEY not in str(caught.value)
+        await agent.close()
+
+
 async def test_nobody_there() -> None:
     agent = OpenAIRealtimeAgent(OpenAIRealtimeSettings(url="ws://127.0.0.1:9/v1"), fitting())
     with pytest.raises(ProviderError, match="cannot be reached"):
@@ -747,6 +765,31 @@ async def test_a_response_that_is_refused_is_asked_for_once_more() -> None:
             assert KEY not in repr(logs)
         await until(lambda: talk.failure)
         assert KEY not in str(talk.failure)
+
+
+async def test_the_key_is_not_in_why_the_session_was_ended() -> None:
+    async def end(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"type": "session.created", "session": {}}))
+        await socket.recv()
+        await socket.send(json.dumps({"type": "session.updated", "session": {}}))
+        await socket.close(1008, f"{KEY} was revoked")
+
+    async with serve(end, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1"
+        agent = OpenAIRealtimeAgent(OpenAIRealtimeSettings(url=url), fitting())
+        await agent.start(BRIEFING)
+        with pytest.raises(ProviderError, match=r"1008 \S+ was revoked") as caught:
+            async for _ in agent.events():
+                pass
+        assert KEY not in str(caught.value)
+        await agent.close()
+
+
+async def test_a_number_that_is_too_great_is_an_error() -> None:
+    async with scripted() as (talk, say, _):
+        await say("response.done", **done("r", usage={"total_tokens": 10**400}))
+        await until(lambda: talk.failure)
+        assert "broken 'response.done'" in str(talk.failure)
 
 
 async def test_broken_sound_is_an_error() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
+from websockets.asyncio.server import ServerConnection, serve
 
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.errors import ProviderError
@@ -267,6 +269,26 @@ async def test_a_broken_session_is_lost(kind: Any, says: str) -> None:
         assert ear.lost is not None
         with pytest.raises(ProviderError, match=says):
             raise ear.lost
+
+
+@pytest.mark.parametrize("greets", [True, False])
+async def test_what_the_vendor_says_is_told_without_the_key(greets: bool) -> None:
+    async def talk(socket: ServerConnection) -> None:
+        if greets:
+            await socket.send('{"type": "Connected"}')
+            await socket.send(f'{{"type": "Warning", "code": "W", "description": "old: {KEY}"}}')
+        await socket.send(f'{{"type": "Error", "code": "E", "description": "revoked: {KEY}"}}')
+        await socket.wait_closed()
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        settings = DeepgramFluxSettings(url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transcriber = DeepgramFluxTranscriber(settings, Fitting(SLIN8, {"DEEPGRAM_API_KEY": KEY}))
+        with capture_logs() as logs, pytest.raises(ProviderError, match=r"^Deepgram: revoked: … \(E\)$"):
+            await transcriber.start(BRIEFING)
+            async for _ in transcriber.events():
+                pass
+        assert [one["reason"] for one in logs] == ["old: …"] * greets
+        await transcriber.close()
 
 
 async def test_a_session_that_falls_silent_says_nothing() -> None:

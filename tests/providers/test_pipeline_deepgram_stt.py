@@ -297,6 +297,31 @@ async def test_a_broken_session_is_lost(kind: str, says: str) -> None:
             raise ear.lost
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"type": "Error", "description": f"{KEY} was revoked"}, "Deepgram: … was revoked"),
+        ({"type": "Results"}, "Deepgram sent a broken 'Results': KeyError('start')"),
+        ({"type": "Results", "start": 10**400}, "Deepgram sent a broken 'Results': OverflowError"),
+        ({"type": "Metadata"}, "Deepgram closed the connection: 1008 … was revoked"),
+    ],
+)
+async def test_what_the_vendor_says_ends_the_session_and_the_key_is_not_told(said: object, reason: str) -> None:
+    async def talk(socket: ServerConnection) -> None:
+        await socket.send(json.dumps(said))
+        await socket.close(1008, f"{KEY} was revoked")
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        settings = DeepgramListenSettings(url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transcriber = DeepgramTranscriber(settings, Fitting(SLIN8, {"DEEPGRAM_API_KEY": KEY}))
+        await transcriber.start(BRIEFING)
+        ear = Ear(transcriber)
+        async with asyncio.timeout(5):
+            await ear.read()
+        assert str(ear.lost).startswith(reason)
+        await transcriber.close()
+
+
 async def test_words_that_do_not_come_are_not_waited_for() -> None:
     # Deaf in the middle of the turn, which is too short to tell it from a vendor with nothing to say.
     async with serving(turn_faults(Fault("stall", 0, after_ms=700.0))) as server, listening(server) as ear:
@@ -306,6 +331,44 @@ async def test_words_that_do_not_come_are_not_waited_for() -> None:
         await until(lambda: ear.finals)
         assert ear.finals == ["what are"]
         assert ear.lost is None
+
+
+@pytest.mark.parametrize("stalls_at", [None, 10])
+async def test_a_turn_that_came_at_once_is_heard_to_its_end_at_the_vendors_pace(stalls_at: int | None) -> None:
+    """Ten times as fast as it was spoken; with a pause in its middle."""
+    seconds = 18
+
+    async def work_off(socket: ServerConnection) -> None:
+        heard = 0
+        async for message in socket:
+            if isinstance(message, bytes):
+                heard += len(message)
+                continue
+            assert heard == 8000 * seconds
+            for second in range(1, seconds + 1):
+                if second == stalls_at:
+                    await socket.wait_closed()
+                await asyncio.sleep(0.1)
+                is_last, at_pause = second == seconds, second == 3
+                words = {"transcript": str(second), "confidence": 0.9, "words": []}
+                result = {"type": "Results", "start": second - 1, "duration": 1.0, "is_final": True}
+                rest = {"speech_final": at_pause or is_last, "from_finalize": is_last}
+                await socket.send(json.dumps({**result, **rest, "channel": {"alternatives": [words]}}))
+
+    async with serve(work_off, "127.0.0.1", 0) as server:
+        settings = DeepgramListenSettings(url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transcriber = DeepgramTranscriber(settings, Fitting(SLIN8, {"DEEPGRAM_API_KEY": KEY}))
+        await transcriber.start(BRIEFING)
+        ear = Ear(transcriber)
+        reader = asyncio.create_task(ear.read())
+        transcriber.turn_began()
+        ear.quiet(1000 * seconds)
+        transcriber.turn_ended()
+        await until(lambda: ear.finals or ear.lost)
+        heard = seconds if stalls_at is None else stalls_at - 1
+        assert ear.finals == [" ".join(map(str, range(1, heard + 1)))]
+        await transcriber.close()
+        reader.cancel()
 
 
 async def test_when_all_is_final_there_may_be_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,17 +320,17 @@ async def test_words_are_not_lost_when_the_connection_breaks_at_the_first() -> N
 async def test_a_warning_is_logged_and_a_complaint_is_the_end() -> None:
     async def talk(socket: ServerConnection) -> None:
         await socket.recv()
-        await socket.send('{"type": "Warning", "code": "W", "description": "slowly"}')
+        await socket.send(f'{{"type": "Warning", "code": "W", "description": "slowly, {KEY}"}}')
         await socket.send(b"\xff" * 160)
-        await socket.send('{"type": "Error", "code": "E", "description": "no more"}')
+        await socket.send(f'{{"type": "Error", "code": "E", "description": "no more, {KEY}"}}')
         await socket.wait_closed()
 
     async with serve(talk, "127.0.0.1", 0) as server:
         speaker = speaker_at(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await speaker.start(BRIEFING)
-        with capture_logs() as logs, pytest.raises(ProviderError, match=r"Deepgram: no more \(E\)"):
+        with capture_logs() as logs, pytest.raises(ProviderError, match=r"Deepgram: no more, … \(E\)"):
             await collect(speaker.speak(all_of("One.")))
-        assert [(one["log_level"], one["code"], one["reason"]) for one in logs] == [("warning", "W", "slowly")]
+        assert [(one["log_level"], one["code"], one["reason"]) for one in logs] == [("warning", "W", "slowly, …")]
         await speaker.close()
 
 

@@ -1,11 +1,13 @@
 """The OpenAI parts of a pipeline against a server that keeps the vendor's contract."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ai_engine.audio.format import SLIN8
 from ai_engine.errors import ProviderError
@@ -140,6 +142,84 @@ async def test_nobody_listens() -> None:
     await http.close()
 
 
+# -- servers that only nearly speak it ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def saying(body: str, *, key: str = "test-key", **answer: Any) -> AsyncIterator[tuple[str, Fitting]]:
+    """The address of a server that says ``body`` to everything."""
+
+    async def say(request: web.Request) -> web.Response:
+        return web.Response(text=body, **answer)
+
+    app = web.Application()
+    app.router.add_post("/{rest:.*}", say)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    http = SharedHttp()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", Fitting(SLIN8, {"OPENAI_API_KEY": key}, http=http)
+    finally:
+        await http.close()
+        await runner.cleanup()
+
+
+def stream(*deltas: dict[str, Any], **more: Any) -> str:
+    chunks = [{"choices": [{"index": 0, "delta": delta}], **more} for delta in deltas]
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+def called(id: str | None, arguments: str, **index: int | None) -> dict[str, Any]:
+    named = {} if id is None else {"id": id}
+    return {"tool_calls": [{**named, **index, "function": {"name": "weather", "arguments": arguments}}]}
+
+
+@pytest.mark.parametrize("index", [{"index": 0}, {}, {"index": None}])
+async def test_calls_that_share_an_index_are_told_apart(index: dict[str, int | None]) -> None:
+    """Ollama has said 0 for each of them, or nothing (its issues 15457, 7881)."""
+    deltas = called("a", '{"town": "Bern"}', **index), called("b", '{"town": ', **index)
+    rest = {"tool_calls": [{**index, "function": {"arguments": '"Rome"}'}}]}
+    async with saying(stream(*deltas, rest)) as (url, fitting):
+        found = await pieces(OpenAIChat(OpenAIChatSettings(url=url), fitting), Message("user", "hi"))
+    assert found == [ToolCall("a", "weather", '{"town": "Bern"}'), ToolCall("b", "weather", '{"town": "Rome"}')]
+
+
+async def test_calls_without_an_id_are_given_one() -> None:
+    deltas = called(None, "{}", index=0), called("", "", index=1)
+    async with saying(stream(*deltas)) as (url, fitting):
+        found = await pieces(OpenAIChat(OpenAIChatSettings(url=url), fitting), Message("user", "hi"))
+    assert found == [ToolCall("call_0", "weather", "{}"), ToolCall("call_1", "weather", "{}")]
+
+
+async def test_numbers_that_are_too_great_are_an_error() -> None:
+    async with saying(stream({}, usage={"prompt_tokens": 10**400})) as (url, fitting):
+        with pytest.raises(ProviderError, match="broken chunk"):
+            await pieces(OpenAIChat(OpenAIChatSettings(url=url), fitting), Message("user", "hi"))
+
+
+@pytest.mark.parametrize("key", ["gsk_4711abcdefgh", "0123456789abcdef"])
+async def test_a_key_of_any_form_is_told_to_nobody(key: str) -> None:
+    async with saying(f'{{"error": {{"message": "Key {key} is unknown."}}}}', key=key, status=401) as (url, fitting):
+        with pytest.raises(ProviderError, match="401: Key .+ is unknown") as found:
+            await pieces(OpenAIChat(OpenAIChatSettings(url=url), fitting), Message("user", "hi"))
+    assert key not in str(found.value)
+
+
+async def test_a_key_that_no_header_can_hold_is_an_error() -> None:
+    async with saying(stream(), key="sk-4711\n") as (url, fitting):
+        with pytest.raises(ProviderError, match="cannot be reached: ValueError"):
+            await pieces(OpenAIChat(OpenAIChatSettings(url=url), fitting), Message("user", "hi"))
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/plain"])
+async def test_words_are_not_played(kind: str) -> None:
+    async with saying("<html>Sign in!</html>", content_type=kind) as (url, fitting):
+        speaker = OpenAISpeech(OpenAISpeechSettings(url=url), fitting)
+        with pytest.raises(ProviderError, match=f"openai sent {kind} where sound was due"):
+            await _sound(speaker, "Hello.")
+
+
 async def _sound(speaker: OpenAISpeech, *texts: str) -> list[Clause | bytes]:
     async with asyncio.timeout(5), aclosing(speaker.speak(clauses(*texts))) as sound:
         return [piece async for piece in sound]
@@ -182,3 +262,14 @@ async def test_leaving_the_speech_ends_the_request() -> None:
             await anext(sound)
             await anext(sound)
         await until(lambda: server.requests[0].aborted)
+
+
+async def test_a_long_speech_is_made_no_more_than_a_while_ahead() -> None:
+    clause = "one two three four five six seven eight nine ten " * 4  # 8 s
+    async with served() as (server, fitting):
+        listener = asyncio.create_task(_sound(speech(server, fitting), *[clause] * 50))
+        await until(lambda: len(server.requests) == 4)
+        await asyncio.sleep(0.3)  # what should not have been asked for has been
+        assert len(server.requests) == 4
+        listener.cancel()
+        await asyncio.wait({listener})

@@ -37,7 +37,7 @@ from ai_engine.text.keys import pressed
 
 log = structlog.get_logger(__name__)
 
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a message that is not as documented can raise."""
 
 _NOTICE_SECONDS = 300.0
@@ -414,6 +414,8 @@ class OpenAIRealtimeAgent:
 
     def _complaint(self, said: Message) -> str:
         error = said.get("error") or said
+        if not isinstance(error, dict):
+            error = {"message": error}
         return self._redacted(f"{error.get('message', error)} ({error.get('code') or error.get('type')})")
 
     def _redacted(self, text: str) -> str:

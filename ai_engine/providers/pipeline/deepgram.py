@@ -16,7 +16,7 @@ VENDOR = "Deepgram"
 URL = "wss://api.deepgram.com"
 KEY = "DEEPGRAM_API_KEY"
 
-BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a message that is not as documented can raise."""
 
 Query = Iterable[tuple[str, str]]

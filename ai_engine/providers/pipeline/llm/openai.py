@@ -11,7 +11,7 @@ from ai_engine.remote.http import server_sent
 from ai_engine.session.ports import Briefing, Fitting, ToolSpec
 from ai_engine.settings import HttpUrl, KeyName, Section
 
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 """What reading a chunk that is not as documented can raise."""
 
 
@@ -38,6 +38,7 @@ class OpenAIChatSettings(Section):
 class _Call:
     """A tool call as it comes in pieces."""
 
+    index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -60,7 +61,7 @@ class OpenAIChat:
         """The connections are shared by all calls."""
 
     async def answer(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> AsyncGenerator[Piece, None]:
-        calls: dict[int, _Call] = {}
+        calls: list[_Call] = []
         url = f"{self._settings.url.rstrip('/')}/chat/completions"
         async with (
             self._http.post(self.name, url, self._body(messages, tools), self._headers) as response,
@@ -72,7 +73,7 @@ class OpenAIChat:
                         yield piece
                 except _BROKEN as error:
                     raise ProviderError(f"{self.name} sent a broken chunk: {error!r}") from error
-        for number, call in sorted(calls.items()):
+        for number, call in enumerate(calls):
             yield ToolCall(call.id or f"call_{number}", call.name, call.arguments or "{}")
 
     def _body(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class OpenAIChat:
         return {**body, **settings.extra}
 
 
-def _pieces(chunk: dict[str, Any], calls: dict[int, _Call]) -> list[Piece]:
+def _pieces(chunk: dict[str, Any], calls: list[_Call]) -> list[Piece]:
     """What is in a chunk; pieces of tool calls go into ``calls``."""
     pieces: list[Piece] = []
     if usage := chunk.get("usage"):
@@ -103,12 +104,21 @@ def _pieces(chunk: dict[str, Any], calls: dict[int, _Call]) -> list[Piece]:
         if text := delta.get("content"):
             pieces.append(str(text))
         for part in delta.get("tool_calls") or ():
-            call = calls.setdefault(int(part.get("index", 0)), _Call())
-            call.id = part.get("id") or call.id
+            call = _call(int(part.get("index") or 0), part.get("id") or "", calls)
             function = part.get("function") or {}
             call.name += function.get("name") or ""
             call.arguments += function.get("arguments") or ""
     return pieces
+
+
+def _call(index: int, id: str, calls: list[_Call]) -> _Call:
+    """The one that a piece belongs to; some servers give all calls of an answer the same index, or none."""
+    for call in reversed(calls):
+        if call.index == index and (id in ("", call.id) or not call.id):
+            call.id = call.id or id
+            return call
+    calls.append(_Call(index, id))
+    return calls[-1]
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -27,8 +27,11 @@ _PATIENCE_SECONDS = 1.0
 _SETTLED_SECONDS = 0.3
 """The same, when everything was final before: then nothing may be left for the vendor to answer with."""
 
-_MOST_UNANSWERED_SECONDS = 1.5
+_MOST_UNANSWERED_SECONDS = 1.0
 """It says something about every second of sound, even of silence: after so much without a word it may be stuck."""
+
+_MOST_BEHIND_SECONDS = 3.0
+"""Of sound: it is further behind the end of a turn only while it works off one that was sent at once."""
 
 _STUCK_SECONDS = 1.5
 """After the end of a turn it surely is: even if the whole of a long one was sent at once."""
@@ -133,11 +136,14 @@ class DeepgramTranscriber:
 
     def _wait_no_longer(self, stream: DeepgramStream, turn: Turn, waited_seconds: float) -> None:
         """If so it is time."""
-        if stream.unanswered_seconds < _MOST_UNANSWERED_SECONDS:
-            if turn.paused or waited_seconds >= _PATIENCE_SECONDS:
-                stream.say(self._turns.give_up(turn))
-        elif waited_seconds >= _STUCK_SECONDS:
-            stream.fail(ProviderError(f"{VENDOR} says nothing any more to what the caller says"))
+        if stream.unanswered_seconds >= _MOST_UNANSWERED_SECONDS:
+            if waited_seconds >= _STUCK_SECONDS:
+                stream.fail(ProviderError(f"{VENDOR} says nothing any more to what the caller says"))
+        elif self._turns.behind_seconds(turn) >= _MOST_BEHIND_SECONDS and stream.quiet_seconds < _PATIENCE_SECONDS:
+            if waited_seconds >= _STUCK_SECONDS:
+                self._later(_STUCK_SECONDS, turn)
+        elif turn.paused or waited_seconds >= _PATIENCE_SECONDS:
+            stream.say(self._turns.give_up(turn))
 
     # -- what the vendor tells us ---------------------------------------------------------------------------
 

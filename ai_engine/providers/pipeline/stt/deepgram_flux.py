@@ -92,7 +92,7 @@ class DeepgramFluxTranscriber:
         socket = await open_socket(self._settings.url, _PATH, self._query(), self._key, self._fitting)
         try:
             while (said := await socket.receive_json()).get("type") != "Connected":
-                _check(said)
+                self._check(said)
         except BaseException:
             await socket.close()
             raise
@@ -131,13 +131,13 @@ class DeepgramFluxTranscriber:
             yield heard
 
     def _understand(self, said: Message) -> Iterator[Heard]:
-        _check(said)
+        self._check(said)
         if said.get("type") == "TurnInfo":
             text = str(said["transcript"]).strip()
             yield from self._turn(said["event"], text)
             yield from self._hint(float(said["audio_window_end"]))
         elif said.get("type") == "Warning":
-            self._log.warning("Deepgram complains", code=said.get("code"), reason=said.get("description"))
+            self._log.warning("Deepgram complains", code=said.get("code"), reason=self._told(said))
 
     def _turn(self, event: str, text: str) -> Iterator[Heard]:
         match event:
@@ -177,6 +177,15 @@ class DeepgramFluxTranscriber:
         if self._stream is not None:
             self._stream.hear(self._silence)
 
+    def _check(self, said: Message) -> None:
+        if said.get("type") == "Error":
+            raise ProviderError(f"{VENDOR}: {self._told(said)} ({said.get('code')})")
+
+    def _told(self, said: Message) -> str:
+        """The vendor's own words, which may quote our key."""
+        description = str(said.get("description"))
+        return description.replace(self._key, "…") if self._key else description
+
     def _query(self) -> Query:
         settings = self._settings
         thresholds = {"eot_threshold": settings.eot_threshold, "eager_eot_threshold": settings.eager_eot_threshold}
@@ -192,8 +201,3 @@ class DeepgramFluxTranscriber:
 def _partial(text: str) -> Iterator[Heard]:
     if text:
         yield Partial(text)
-
-
-def _check(said: Message) -> None:
-    if said.get("type") == "Error":
-        raise ProviderError(f"{VENDOR}: {said.get('description')} ({said.get('code')})")

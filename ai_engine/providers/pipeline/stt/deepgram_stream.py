@@ -37,6 +37,7 @@ class DeepgramStream:
         self._parcel_bytes = coding.format.byte_count(_PARCEL_MS)
         self._sent_bytes = 0
         self._answered_bytes = 0
+        self._answered_at = 0.0
         self._heard: asyncio.Queue[Heard | ProviderError] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
@@ -52,6 +53,11 @@ class DeepgramStream:
     def unanswered_seconds(self) -> float:
         """Of sound that were sent since its last message."""
         return self._coding.format.ms(self._sent_bytes - self._answered_bytes) / 1000
+
+    @property
+    def quiet_seconds(self) -> float:
+        """Since its last message."""
+        return self._loop.time() - self._answered_at
 
     def hear(self, pcm: bytes) -> None:
         """Sound of any length; it leaves in parcels."""
@@ -106,14 +112,14 @@ class DeepgramStream:
     async def _read(self) -> None:
         try:
             async for raw in self._socket.messages():
-                self._answered_bytes = self._sent_bytes
+                self._answered_bytes, self._answered_at = self._sent_bytes, self._loop.time()
                 message = self._socket.parse(raw)
                 try:
                     self.say(self._understand(message))
                 except BROKEN as error:
                     raise ProviderError(f"{VENDOR} sent a broken {message.get('type')!r}: {error!r}") from error
         except ProviderError as error:
-            self.fail(error)
+            self.fail(ProviderError(self._socket.redacted(str(error)), error.status))
 
     def _look(self) -> None:
         quiet_seconds = self._loop.time() - self._sent_at

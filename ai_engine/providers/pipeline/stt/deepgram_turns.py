@@ -47,6 +47,8 @@ class StreamedTurns:
     def __init__(self) -> None:
         self._turns: deque[Turn] = deque()
         """Those whose words may still come, oldest first."""
+        self._reached_seconds = 0.0
+        """How far in the stream anything was told."""
         self._done_seconds = -1.0
         """Where in the stream the last turn ends of which nothing is awaited."""
 
@@ -64,8 +66,13 @@ class StreamedTurns:
         """Whether words of ``turn`` may still come."""
         return turn in self._turns
 
+    def behind_seconds(self, turn: Turn) -> float:
+        """How much of ``turn``, which is over, nothing was told about yet."""
+        return (turn.end_seconds or 0.0) - self._reached_seconds
+
     def take(self, result: Result) -> Iterator[Heard]:
         """What ``result`` tells."""
+        self._reached_seconds = max(self._reached_seconds, result.end_seconds)
         if result.end_seconds <= self._done_seconds + _TOLERANCE_SECONDS:
             return  # of a turn nobody waits for any more
         while self._turns and _lies_before(self._turns[0], result.end_seconds):

@@ -78,9 +78,12 @@ class SpeakConnection:
             case "Cleared":
                 self._uncleared = max(0, self._uncleared - 1)
             case "Warning":
-                self._log.warning("Deepgram complains", code=said.get("code"), reason=said.get("description"))
+                self._log.warning("Deepgram complains", code=said.get("code"), reason=self._told(said))
             case "Error":
-                raise ProviderError(f"Deepgram: {said.get('description')} ({said.get('code')})")
+                raise ProviderError(f"Deepgram: {self._told(said)} ({said.get('code')})")
+
+    def _told(self, said: Mapping[str, Any]) -> str:
+        return self._socket.redacted(str(said.get("description")))
 
     def _deliver(self, arrived: Arrived) -> None:
         if self._listener is not None and not self._uncleared:

@@ -1,9 +1,11 @@
 """Any server that speaks OpenAI's speech endpoint."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
 
 from ai_engine.audio.format import AudioFormat
+from ai_engine.errors import ProviderError
 from ai_engine.providers.pipeline.ports import Clause
 from ai_engine.session.ports import Briefing, Fitting
 from ai_engine.settings import HttpUrl, KeyName, Section
@@ -13,6 +15,9 @@ _RATE = 24000
 
 _CHUNK_BYTES = 4800
 """100 ms: what is waiting is passed on in pieces of at most this."""
+
+_AHEAD_SECONDS = 30.0
+"""With so much sound in hand the next clause waits: an answer as long as that is seldom heard to its end."""
 
 
 class OpenAISpeechSettings(Section):
@@ -53,15 +58,21 @@ class OpenAISpeech:
 
     async def speak(self, clauses: AsyncIterator[str]) -> AsyncGenerator[Clause | bytes, None]:
         url = f"{self._settings.url.rstrip('/')}/audio/speech"
+        clock = asyncio.get_running_loop().time
+        sound_until = 0.0
         async for clause in clauses:
+            await asyncio.sleep(sound_until - _AHEAD_SECONDS - clock())
             yield Clause(clause)
             async with self._http.post(self.name, url, self._body(clause), self._headers) as response:
+                if (kind := response.content_type).startswith("text/") or kind == "application/json":
+                    raise ProviderError(f"{self.name} sent {kind} where sound was due")
                 odd = b""
                 async for data in response.content.iter_chunked(_CHUNK_BYTES):
                     pcm = odd + data
                     whole = len(pcm) & ~1
                     odd = pcm[whole:]
                     if whole:
+                        sound_until = max(clock(), sound_until) + self.output_format.ms(whole) / 1000
                         yield pcm[:whole]
 
     def _body(self, text: str) -> dict[str, Any]:
