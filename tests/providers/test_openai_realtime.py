@@ -30,6 +30,7 @@ from ai_engine.call.events import (
 )
 from ai_engine.errors import ProviderError
 from ai_engine.providers.openai_realtime import OpenAIRealtimeAgent, OpenAIRealtimeSettings
+from ai_engine.providers.openai_realtime import agent as module
 from ai_engine.providers.openai_realtime.captions import Captions, Pace
 from ai_engine.session.ports import Briefing, Fitting, Said
 from tests.fakes.openai_realtime import OpenAIRealtimeServer
@@ -765,6 +766,20 @@ async def test_a_response_that_is_refused_is_asked_for_once_more() -> None:
             assert KEY not in repr(logs)
         await until(lambda: talk.failure)
         assert KEY not in str(talk.failure)
+
+
+async def test_a_short_sound_that_is_never_transcribed_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DOUBT_SECONDS", 0.2)
+    async with scripted() as (talk, say, came):
+        talk.says(brief=True)
+        await say("input_audio_buffer.committed", item_id="i")
+        talk.agent.nudge()
+        await until(lambda: "response.create" in kinds_of(came))
+        await say("response.created", response={"id": "r"})
+        await say("response.done", **done("r"))
+        await say("conversation.item.input_audio_transcription.completed", item_id="i", transcript="Mm-hm.")
+        await until(lambda: "conversation.item.delete" in kinds_of(came))
+        assert kinds_of(came).count("response.create") == 1
 
 
 async def test_the_key_is_not_in_why_the_session_was_ended() -> None:

@@ -283,10 +283,14 @@ async def test_what_the_vendor_says_is_told_without_the_key(greets: bool) -> Non
     async with serve(talk, "127.0.0.1", 0) as server:
         settings = DeepgramFluxSettings(url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         transcriber = DeepgramFluxTranscriber(settings, Fitting(SLIN8, {"DEEPGRAM_API_KEY": KEY}))
-        with capture_logs() as logs, pytest.raises(ProviderError, match=r"^Deepgram: revoked: … \(E\)$"):
+
+        async def listen() -> None:
             await transcriber.start(BRIEFING)
             async for _ in transcriber.events():
                 pass
+
+        with capture_logs() as logs, pytest.raises(ProviderError, match=r"^Deepgram: revoked: … \(E\)$"):
+            await listen()
         assert [one["reason"] for one in logs] == ["old: …"] * greets
         await transcriber.close()
 

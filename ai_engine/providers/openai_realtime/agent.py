@@ -46,6 +46,9 @@ _NOTICE_SECONDS = 300.0
 _PATIENCE_SECONDS = {"engine": 0.0, "server_vad": 1.0, "semantic_vad": 5.0}
 """How long its own ears may wait after ours: half a second of silence, or 4 s for a sentence that is none yet."""
 
+_DOUBT_SECONDS = 3.0
+"""So long a short sound into our own words holds back what is to be said: its transcript may never come."""
+
 _FATAL = ("session_expired", "invalid_api_key", "insufficient_quota")
 """Codes of an error after which the session is of no use."""
 
@@ -82,6 +85,8 @@ class OpenAIRealtimeAgent:
         self._replies = count(1)
         self._listening = False
         """The caller speaks: no answer is asked for."""
+        self._doubt: asyncio.TimerHandle | None = None
+        """Of a short sound that waits for its words."""
         self._unanswered: set[str] = set()
         """Tools that are being used."""
         self._bad_calls = 0
@@ -134,7 +139,7 @@ class OpenAIRealtimeAgent:
         if self._has_ears:
             return
         self._listening = True
-        self._words.spoke()
+        self._be_sure()
         self._responses.withdraw()
         self._hold_or_ask()
         self._sound.begin()
@@ -148,6 +153,7 @@ class OpenAIRealtimeAgent:
         if brief:
             # Mostly nothing follows but the transcript, while an earlier reply may still be on its way.
             self._await_stages(Stage.TRANSCRIPT)
+            self._doubt = asyncio.get_running_loop().call_later(_DOUBT_SECONDS, self._doubt_no_longer)
         else:
             self._await_stages(Stage.TRANSCRIPT, Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
             self._responses.want()
@@ -190,6 +196,17 @@ class OpenAIRealtimeAgent:
         prompt = self._briefing.prompt if self._briefing else ""
         self._responses.want({"instructions": f"{prompt}\n\n{what}".strip(), "tool_choice": "none"})
 
+    def _be_sure(self) -> None:
+        """The short sound that was weighed is decided."""
+        self._words.spoke()
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+
+    def _doubt_no_longer(self) -> None:
+        self._be_sure()
+        self._hold_or_ask()
+
     def _hold_or_ask(self) -> None:
         self._responses.hold(self._listening or self._words.weighing)
 
@@ -214,6 +231,7 @@ class OpenAIRealtimeAgent:
             await asyncio.sleep(0)
 
     async def close(self) -> None:
+        self._be_sure()
         if self._socket is not None:
             await self._socket.close()
 
