@@ -28,9 +28,12 @@ _CLOSE_SECONDS = 1.0
 class RemoteSocket:
     """One connection. Whatever goes wrong with it is a ProviderError that names the provider, and never a key."""
 
-    def __init__(self, provider: str, socket: ClientConnection, most_waiting: int, key: str = "") -> None:
-        """``key`` is what no error tells."""
+    def __init__(
+        self, provider: str, socket: ClientConnection, most_waiting: int, patience_seconds: float, key: str = ""
+    ) -> None:
+        """``patience_seconds`` is for the server to take a message; ``key`` is what no error tells."""
         self._provider = provider
+        self._patience_seconds = patience_seconds
         self._key = key
         self._socket = socket
         self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(most_waiting)
@@ -71,14 +74,15 @@ class RemoteSocket:
             ) from None
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed, EOFError) as error:
             raise ProviderError(f"{provider} cannot be reached: {error or type(error).__name__}") from None
-        return cls(provider, socket, most_waiting, (headers or {}).get("Authorization", "").rpartition(" ")[2])
+        key = (headers or {}).get("Authorization", "").rpartition(" ")[2]
+        return cls(provider, socket, most_waiting, heartbeat_seconds, key)
 
     def send(self, message: str | bytes) -> None:
         """Put a message on its way; never waits. When too many wait, ``messages`` ends with a ProviderError."""
         try:
             self._outbox.put_nowait(message)
         except asyncio.QueueFull:
-            self._overflowed = True
+            self._give_up()
 
     def send_json(self, message: Mapping[str, Any]) -> None:
         """As ``send``, of a JSON object."""
@@ -89,9 +93,9 @@ class RemoteSocket:
         try:
             message = await self._socket.recv()
         except ConnectionClosed as error:
+            if self._overflowed:
+                raise ProviderError(f"{self._provider} does not take the caller's voice any more") from None
             raise ProviderError(f"{self._provider} closed the connection: {self.redacted(_why(error))}") from None
-        if self._overflowed:
-            raise ProviderError(f"{self._provider} does not take the caller's voice any more")
         return message
 
     async def receive_json(self) -> dict[str, Any]:
@@ -131,7 +135,17 @@ class RemoteSocket:
     async def _send_all(self) -> None:
         with suppress(ConnectionClosed):  # receive() reports it
             while True:
-                await self._socket.send(await self._outbox.get())
+                message = await self._outbox.get()
+                try:
+                    async with asyncio.timeout(self._patience_seconds):
+                        await self._socket.send(message)
+                except TimeoutError:  # the heartbeat cannot tell, since its pings wait behind this
+                    self._give_up()
+                    return
+
+    def _give_up(self) -> None:
+        self._overflowed = True
+        self._socket.transport.abort()
 
 
 def _why(error: ConnectionClosed) -> str:

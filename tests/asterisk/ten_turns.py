@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from scripts.trial.measure import Pcm, likeness, tones, voice_segments
+from scripts.trial.measure import Pcm, Tone, likeness, tones, voice_segments
 from scripts.trial.programs import free_port
 from scripts.trial.speech import synthesize
 from tests.asterisk.callers import Caller, pcm_of, words
@@ -212,20 +212,30 @@ class Conversation:
 
 def heard_words(pcm: Pcm) -> list[int]:
     """The pitches of the words in ``pcm``, in order."""
-    return [round(tone.hz / 50) * 50 for tone in tones(pcm, RATE) if tone.end - tone.start > 0.08]
+    found: list[Tone] = []
+    for tone in tones(pcm, RATE, shortest=0.03):
+        if found and tone.start - found[-1].end < 0.03 and abs(tone.hz - found[-1].hz) < 25:
+            found[-1] = Tone(found[-1].hz, found[-1].start, tone.end)  # a word with a hole in it; words lie 40 ms apart
+        else:
+            found.append(tone)
+    return [round(tone.hz / 50) * 50 for tone in found if tone.end - tone.start > 0.08]
+
+
+def alike(found: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether the same words were heard, but for one that a late packet may have blurred."""
+    return _distance(found, wanted) <= 1
 
 
 def assert_heard(heard: Heard, text: str) -> None:
-    """All the words of ``text``, in order and no others; a word in twenty may be blurred by its neighbours."""
+    """All the words of ``text``, in order and no others; one may be blurred by a late packet."""
     wanted = pitches(text)
-    wrong = _distance(heard.pitches, wanted)
-    assert wrong <= len(wanted) // 20, f"{heard.what}: heard {heard.pitches}, not {wanted} ({text})"
+    assert alike(heard.pitches, wanted), f"{heard.what}: heard {heard.pitches}, not {wanted} ({text})"
 
 
 def assert_heard_at_last(heard: Heard, text: str) -> None:
     """The words of ``text``, after something else: music."""
     wanted = pitches(text)
-    assert _distance(heard.pitches[-len(wanted) :], wanted) == 0, f"{heard.what}: heard {heard.pitches}, not {wanted}"
+    assert alike(heard.pitches[-len(wanted) :], wanted), f"{heard.what}: heard {heard.pitches}, not {wanted}"
     assert len(heard.pitches) > len(wanted), f"{heard.what}: nothing was heard while the caller waited"
 
 
