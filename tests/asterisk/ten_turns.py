@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from scripts.trial.measure import Pcm, Tone, likeness, tones, voice_segments
+from scripts.trial.measure import Pcm, likeness, tones, voice_segments
 from scripts.trial.programs import free_port
 from scripts.trial.speech import synthesize
 from tests.asterisk.callers import Caller, pcm_of, words
@@ -212,13 +212,7 @@ class Conversation:
 
 def heard_words(pcm: Pcm) -> list[int]:
     """The pitches of the words in ``pcm``, in order."""
-    found: list[Tone] = []
-    for tone in tones(pcm, RATE, shortest=0.03):
-        if found and tone.start - found[-1].end < 0.03 and abs(tone.hz - found[-1].hz) < 25:
-            found[-1] = Tone(found[-1].hz, found[-1].start, tone.end)  # a word with a hole in it; words lie 40 ms apart
-        else:
-            found.append(tone)
-    return [round(tone.hz / 50) * 50 for tone in found if tone.end - tone.start > 0.08]
+    return [round(tone.hz / 50) * 50 for tone in tones(pcm, RATE) if tone.end - tone.start > 0.08]
 
 
 def alike(found: Sequence[int], wanted: Sequence[int]) -> bool:
