@@ -128,9 +128,12 @@ class RemoteSocket:
     async def close(self) -> None:
         """May be called more than once. What still waits to be sent is dropped."""
         self._sender.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._sender
-        await self._socket.close()
+        await asyncio.wait({self._sender})
+        try:
+            async with asyncio.timeout(2 * _CLOSE_SECONDS):
+                await self._socket.close()
+        except TimeoutError:  # our goodbye waits behind what the server does not take
+            self._socket.transport.abort()
 
     async def _send_all(self) -> None:
         with suppress(ConnectionClosed):  # receive() reports it

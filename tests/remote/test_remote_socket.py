@@ -55,7 +55,7 @@ async def test_a_server_that_takes_nothing_any_more_is_lost() -> None:
 
 async def test_closing_does_not_wait_for_a_server_that_takes_nothing() -> None:
     async with deaf_server() as url:
-        socket = await RemoteSocket.open("Vendor", url)
+        socket = await RemoteSocket.open("Vendor", url, heartbeat_seconds=60.0)
         flood(socket)
         await asyncio.sleep(0.05)  # the network is full
         async with asyncio.timeout(10):
@@ -87,3 +87,15 @@ async def test_what_is_sent_in_time_arrives_in_order() -> None:
         await socket.close()
         with pytest.raises(ProviderError, match="Vendor closed the connection"):
             await socket.receive()
+
+
+async def test_closing_can_be_cancelled() -> None:
+    async with deaf_server() as url:
+        socket = await RemoteSocket.open("Vendor", url)
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(socket.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        assert closing.cancelled()
+        await socket.close()
