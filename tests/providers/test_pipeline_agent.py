@@ -22,7 +22,7 @@ from ai_engine.providers.pipeline.ports import Began, Eager, Final, Partial, Res
 from ai_engine.providers.pipeline.record import INTERRUPTED
 from ai_engine.session.ports import Said
 from ai_engine.text.keys import pressed
-from tests.fakes.pipeline_parts import PipelineCall, ScriptedEar, ScriptedModel
+from tests.fakes.pipeline_parts import WORD_SECONDS, PipelineCall, ScriptedEar, ScriptedModel
 from tests.fakes.virtual_time import run_virtual
 
 WEATHER = ToolCall("a", "weather", '{"town": "Bern"}')
@@ -791,3 +791,28 @@ async def test_the_first_sound_is_as_soon_as_its_parts_allow() -> None:
         # the second token tells that the first was a sentence; then one word is made
         assert call.when(ReplyAudio) - call.when(CallerSaid) == pytest.approx(2 * 0.01 + 0.02)
         assert call.when(ReplyBegan) < call.when(ReplyAudio)
+
+
+@virtual
+async def test_a_reply_that_is_dropped_as_it_begins_does_not_begin() -> None:
+    """Whatever its making has come to by then."""
+    for steps in range(20):
+        async with PipelineCall(ScriptedModel(OPEN), ear=ScriptedEar(own_turns=True)) as call:
+            call.ear.says(Final(""))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.ear.says(Eager("are you open"), Resumed())
+            await asyncio.sleep(5.0)
+            began = [event.reply for _, event in call.events if isinstance(event, ReplyBegan)]
+            assert [event.reply for _, event in call.events if isinstance(event, ReplyEnded)] == began
+
+
+@virtual
+async def test_nothing_is_said_of_a_reply_after_its_end() -> None:
+    """Not even the sound that is made in the same instant."""
+    in_that_instant = WORD_SECONDS - 1e-10
+    async with PipelineCall(ScriptedModel("one two three four. Five six.")) as call:
+        loop = asyncio.get_running_loop()
+        call.on(ReplyAudio, lambda _: loop.call_later(in_that_instant, call.agent.interrupt, ONE, 100.0))
+        await call.turn("are you open")
+        assert call.events[-1][1] == ReplyEnded(ONE)

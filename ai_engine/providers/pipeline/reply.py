@@ -57,9 +57,12 @@ class Reply:
         self._take = take
         self._kept: deque[Outcome] = deque()
         self._held = False
+        self._dropped = False
 
     def put(self, outcome: Outcome) -> None:
         """Give it to the session, or keep it until then."""
+        if self._dropped:  # whatever makes it has not heard of that yet
+            return
         self._kept.append(outcome)
         self._give()
 
@@ -73,6 +76,7 @@ class Reply:
 
     def drop(self) -> None:
         """Nobody wants it any more."""
+        self._dropped = True
         self._kept.clear()
 
     def _give(self) -> None:
