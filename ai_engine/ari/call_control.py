@@ -21,6 +21,7 @@ from ai_engine.call.events import (
     TakenBack,
 )
 from ai_engine.errors import AsteriskError
+from ai_engine.jobs.ports import Assignment
 from ai_engine.protocol.ari import (
     Channel,
     ChannelDestroyed,
@@ -52,7 +53,9 @@ class AriCallControl:
         variables: Mapping[str, str],
         *,
         orphan: bool = False,
+        assignment: Assignment | None = None,
     ) -> None:
+        self.assignment = assignment
         self.channel_id = channel.id
         self.caller_number = channel.caller_number
         self.dialled = channel.dialled

@@ -9,6 +9,7 @@ from uuid import UUID
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallEvent, ReplyId
 from ai_engine.call.transcript import Speaker
+from ai_engine.jobs.ports import Assignment
 from ai_engine.remote.http import SharedHttp
 
 
@@ -204,6 +205,8 @@ class CallControl(Player, Protocol):
     dialled: str
     variables: Mapping[str, str]
     """The arguments of ``Stasis(app,key=value,…)``, e.g. ``agent``."""
+    assignment: Assignment | None
+    """What the call is about, where it was we who placed it."""
 
     async def answer(self) -> None: ...
 

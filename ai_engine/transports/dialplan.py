@@ -8,6 +8,7 @@ import structlog
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
 from ai_engine.errors import AsteriskError, CallGone, PeerError
+from ai_engine.jobs.ports import Assignment
 from ai_engine.session.ports import ConsultLeg, Leg, Line, Media, Topology
 from ai_engine.transports.audiosocket_connection import AudioSocketConnection
 from ai_engine.transports.codecs import codec
@@ -30,6 +31,7 @@ class DialplanCall:
         self.caller_number = ""
         self.dialled = ""
         self.variables: Mapping[str, str] = {}
+        self.assignment: Assignment | None = None
         self.format = connection.format
         """Of the sound, both ways; the only one ``transport`` has."""
         self.transport = DialplanTransport(connection)

@@ -8,6 +8,7 @@ from uuid import UUID
 from ai_engine.audio.format import SLIN8, AudioFormat
 from ai_engine.call.events import CallEvent, ReplyAudio, ReplyBegan, ReplyEnded, ReplyId, ReplyText
 from ai_engine.errors import CallGone, MediaError, PeerError, ProviderError
+from ai_engine.jobs.ports import Assignment
 from ai_engine.session.media_path import Downstream, Way
 from ai_engine.session.ports import Briefing, ConsultLeg, Leg, Line, Outcome, Topology
 
@@ -23,6 +24,7 @@ class FakeControl:
     caller_number = "1000"
     dialled = "100"
     variables: Mapping[str, str] = {"agent": "reception"}
+    assignment: Assignment | None = None
 
     def __init__(self) -> None:
         self.done: list[str] = []

@@ -1,0 +1,1 @@
+"""The telephone networks that outbound calls go over."""
