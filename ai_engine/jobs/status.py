@@ -33,7 +33,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.BUSY: frozenset({Status.DIALING, Status.CANCELED}),
     Status.NO_ANSWER: frozenset({Status.DIALING, Status.CANCELED}),
     Status.FAILED: frozenset({Status.DIALING, Status.CANCELED}),
-    Status.COMPLETED: frozenset(),
+    # Dialled again only where a promise made on the telephone could not be kept.
+    Status.COMPLETED: frozenset({Status.DIALING}),
     Status.CANCELED: frozenset(),
 }
 """From each status, what may come next; all else is late news and changes nothing."""

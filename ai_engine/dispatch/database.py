@@ -1,0 +1,156 @@
+"""The tables of calls, attempts and bookings: an SQLite file, or a PostgreSQL that several engines share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+
+_BUSY_SECONDS = 10.0
+"""How long a writer waits for another process that writes into the same SQLite file."""
+
+metadata = MetaData()
+
+calls = Table(
+    "offhook_calls",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("idempotency_key", String, unique=True),
+    Column("number", String, nullable=False, index=True),
+    Column("status", String, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+    Column("settled_at", Float),
+    Column("record", Text, nullable=False),
+)
+"""``record`` is a ``CallRecord`` in JSON; the other columns are what it is looked up by. Times are epoch seconds."""
+
+attempts = Table(
+    "offhook_attempts",
+    metadata,
+    Column("call_id", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("token", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("provider_call_id", String, nullable=False, default=""),
+    Column("sequence", Integer),
+    Column("reason", String, nullable=False, default=""),
+    Column("retryable", Integer, nullable=False, default=1),
+    Column("queued_at", Float, nullable=False),
+    Column("dialed_at", Float, index=True),
+    Column("answered_at", Float),
+    Column("ended_at", Float),
+    PrimaryKeyConstraint("call_id", "number"),
+)
+"""States: ``reserved``, ``waiting``, ``starting`` (may be dialled), ``started``, or the ``Status`` at its end."""
+
+bookings = Table(
+    "offhook_bookings",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("call_id", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("result", Text, nullable=False, default="{}"),
+    Column("asked_at", Float, nullable=False),
+)
+"""Appointments that a callee has confirmed. ``state``: ``asked``, ``made``, ``refused``."""
+
+timeline = Table(
+    "offhook_timeline",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("call_id", String, nullable=False, index=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False, default=""),
+    Column("attempt", Integer, nullable=False, default=0),
+)
+
+engines = Table(
+    "offhook_engines",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("seen_at", Float, nullable=False),
+)
+"""Who shares the database, and when each was last alive."""
+
+
+class Database:
+    """One transaction at a time for each caller; every method blocks for as long as a write takes."""
+
+    def __init__(self, url: str) -> None:
+        """``sqlite:///FILE`` or ``postgresql+psycopg://…``. Opens it, and makes what tables are missing.
+
+        Raises sqlalchemy.exc.SQLAlchemyError.
+        """
+        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if self._is_sqlite else {}
+        self._engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, **options)
+        if self._is_sqlite:
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_immediately)
+        self._names: Connection | None = None
+        metadata.create_all(self._engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """All of what happens inside, or nothing."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def exclude_others(self, connection: Connection, what: str) -> None:
+        """Until the transaction ends nobody else is behind this door; on SQLite nobody else writes anyway."""
+        if not self._is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"offhook-{what}"})
+
+    def reserve_name(self, name: str) -> bool:
+        """Whether nobody else has it; it is ours until ``release_names``, or the end of our connection."""
+        if self._is_sqlite:
+            return True
+        connection = self._names or self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._names = connection
+        taken = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}).scalar()
+        return bool(taken)
+
+    def release_names(self) -> None:
+        """May be called more than once."""
+        if self._names is not None:
+            self._names.invalidate()  # a connection given back to the pool would keep them
+            self._names.close()
+            self._names = None
+
+    def close(self) -> None:
+        self.release_names()
+        self._engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """Makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path.absolute()}"
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions are begun by us, see below
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # what was answered with 200 must survive a power cut
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # A transaction that reads first and writes then would fail where another wrote in between.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,189 @@
+"""The life of a call as durable workflows: each step is written down, and after a crash the next one follows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+from dbos import DBOS, SetWorkflowID, error
+
+_T = TypeVar("_T")
+
+CANCEL, NEWS, BOOKED = "cancel", "news", "booked"
+"""Topics of the messages that wake a workflow; what has happened stands in the store."""
+
+_NO_LIMIT: int | None = None
+"""However often the engine was restarted, a call is carried through."""
+
+_BOOKING_WAIT_SECONDS = 3600.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
+_NOTIFY_TRIES = 8
+_LOOK_SECONDS = 0.2
+"""How often a database without notifications is asked whether an attempt is over."""
+
+
+class Steps(Protocol):
+    """What the workflows do; every method may be called again with the same arguments after a crash."""
+
+    async def wait_seconds(self, call_id: str, number: int) -> float | None:
+        """How long to wait before the number may be dialled; None: it never may, or is not wanted any more."""
+        ...
+
+    async def queue_of(self, call_id: str) -> str:
+        """The queue in which its attempts wait for a line."""
+        ...
+
+    async def begin(self, call_id: str, number: int) -> bool:
+        """The attempt has got a line; False when it is over already, or not wanted any more."""
+        ...
+
+    async def prepare(self, call_id: str, number: int) -> bool:
+        """Whether it can be dialled."""
+        ...
+
+    async def start(self, call_id: str, number: int) -> bool:
+        """Dial, and never twice: whether it was dialled."""
+        ...
+
+    async def watch(self, call_id: str, number: int) -> None:
+        """Hear what becomes of the call, also after a restart."""
+        ...
+
+    async def seconds_left(self, call_id: str, number: int) -> float | None:
+        """Until the attempt is overdue; None: it is over."""
+        ...
+
+    async def overdue(self, call_id: str, number: int) -> None:
+        """End it."""
+        ...
+
+    async def undecided(self, call_id: str) -> bool:
+        """Whether the calendar still owes an answer."""
+        ...
+
+    async def redial_seconds(self, call_id: str, number: int) -> float | None:
+        """When to dial again; None: never."""
+        ...
+
+    async def settle(self, call_id: str) -> bool:
+        """Nothing more will happen; whether somebody wants to be told."""
+        ...
+
+    async def notify(self, call_id: str) -> bool:
+        """Whether it was told; False: try again."""
+        ...
+
+    async def create_event(self, key: str) -> dict[str, Any] | None:
+        """Enter the appointment: the calendar's answer; None: it has not answered, try again."""
+        ...
+
+    async def booked(self, key: str, answer: dict[str, Any]) -> str:
+        """Write the answer down; the call it belongs to, or an empty text."""
+        ...
+
+
+_steps: Steps | None = None
+
+
+def use(steps: Steps | None) -> None:
+    """Whose steps the workflows of this process take; DBOS knows workflows by their name only."""
+    global _steps  # noqa: PLW0603
+    _steps = steps
+
+
+def attempt_id(call_id: str, number: int) -> str:
+    return f"{call_id}-{number}"
+
+
+def booking_id(key: str) -> str:
+    return f"book:{key}"
+
+
+@DBOS.workflow(name="offhook.call", max_recovery_attempts=_NO_LIMIT)
+async def call_workflow(call_id: str) -> None:
+    """From the request to the last attempt, and what came of it."""
+    steps = _in_use()
+    for number in count(1):
+        if not await _until_allowed(call_id, number):
+            break
+        await _attempt(call_id, number)
+        while await _step(steps.undecided, call_id):
+            await DBOS.recv_async(BOOKED, timeout_seconds=_BOOKING_WAIT_SECONDS)
+        delay = await _step(steps.redial_seconds, call_id, number)
+        if delay is None or await DBOS.recv_async(CANCEL, timeout_seconds=delay) is not None:
+            break
+    if await _step(steps.settle, call_id):
+        await _tell(call_id)
+
+
+@DBOS.workflow(name="offhook.attempt", max_recovery_attempts=_NO_LIMIT)
+async def attempt_workflow(call_id: str, number: int) -> None:
+    """One time that the number is dialled; it holds its line until the call is over."""
+    steps = _in_use()
+    if not await _step(steps.begin, call_id, number):
+        return
+    if not await _step(steps.prepare, call_id, number) or not await _step(steps.start, call_id, number):
+        return
+    # No step: whoever carries this on after a crash has to watch, too.
+    await steps.watch(call_id, number)
+    while (seconds := await _step(steps.seconds_left, call_id, number)) is not None:
+        if seconds <= 0:
+            await _step(steps.overdue, call_id, number)
+        else:
+            await DBOS.recv_async(NEWS, timeout_seconds=seconds)
+
+
+@DBOS.workflow(name="offhook.booking", max_recovery_attempts=_NO_LIMIT)
+async def booking_workflow(key: str) -> dict[str, Any]:
+    """An appointment that was confirmed on the telephone gets into the calendar, however long that takes."""
+    steps = _in_use()
+    pause = _FIRST_RETRY_SECONDS
+    while (answer := await _step(steps.create_event, key)) is None:
+        await DBOS.sleep_async(pause)
+        pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+    call_id = await _step(steps.booked, key, answer)
+    if call_id:
+        await DBOS.send_async(call_id, key, topic=BOOKED)
+    return answer
+
+
+async def _until_allowed(call_id: str, number: int) -> bool:
+    steps = _in_use()
+    while (wait := await _step(steps.wait_seconds, call_id, number)) is not None:
+        if wait <= 0:
+            return True
+        if await DBOS.recv_async(CANCEL, timeout_seconds=wait) is not None:
+            return False
+    return False
+
+
+async def _attempt(call_id: str, number: int) -> None:
+    queue = await _step(_in_use().queue_of, call_id)
+    with SetWorkflowID(attempt_id(call_id, number)):
+        handle = await DBOS.enqueue_workflow_async(queue, attempt_workflow, call_id, number)
+    with suppress(error.DBOSAwaitedWorkflowCancelledError):  # canceled while it waited for a line
+        await handle.get_result(polling_interval_sec=_LOOK_SECONDS)
+
+
+async def _tell(call_id: str) -> None:
+    steps = _in_use()
+    pause = _FIRST_RETRY_SECONDS
+    for _ in range(_NOTIFY_TRIES):
+        if await _step(steps.notify, call_id):
+            return
+        await DBOS.sleep_async(pause)
+        pause = min(pause * 4, _LONGEST_RETRY_SECONDS)
+
+
+async def _step(step: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
+    async def taken() -> _T:
+        return await step(*arguments)
+
+    return await DBOS.run_step_async({"name": step.__name__}, taken)
+
+
+def _in_use() -> Steps:
+    if _steps is None:
+        raise asyncio.CancelledError  # the engine stops; the next one carries on
+    return _steps

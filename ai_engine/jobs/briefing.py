@@ -1,0 +1,133 @@
+"""What the agent of an outbound call is told."""
+
+from datetime import datetime
+
+from ai_engine.jobs.ports import Assignment
+from ai_engine.jobs.record import CallRecord
+from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.jobs.times import as_moment, zone
+
+CALENDAR_TOOLS = ("calendar_find_slots", "calendar_check_slot", "calendar_create_event")
+REPORT_TOOL = "report_call"
+
+JOB_FACTS = (
+    "job",
+    "goal",
+    "callee",
+    "user",
+    "duration_minutes",
+    "timezone",
+    "window_start",
+    "window_end",
+    "working_hours",
+    "calendar_id",
+    "today",
+)
+"""What greeting, prompt and voicemail message may say as ``{name}`` in an outbound call."""
+
+
+def assignment(
+    settings: CallAgentSettings, record: CallRecord, agent: str, own_zone: str, now: datetime, put_right: str = ""
+) -> Assignment:
+    """For the attempt that ``record`` says; ``agent`` is used where neither request nor settings name one.
+
+    ``own_zone`` is meant where they name no time zone; ``put_right`` is a promise that could not be kept.
+    """
+    request = record.request
+    facts = job_facts(settings, record, own_zone, now)
+    return Assignment(
+        call_id=record.id,
+        attempt=record.attempt,
+        agent=request.agent or settings.agent or agent,
+        facts=facts,
+        greeting=_greeting(settings, facts),
+        instructions="\n".join(_instructions(record, facts, put_right)),
+        tools=CALENDAR_TOOLS if request.books else (REPORT_TOOL,),
+        message=_message(settings, facts),
+        max_seconds=settings.manners.max_seconds,
+    )
+
+
+def job_facts(settings: CallAgentSettings, record: CallRecord, own_zone: str, now: datetime) -> dict[str, str]:
+    """By name, see ``JOB_FACTS``; empty where nobody said."""
+    request = record.request
+    place = request.timezone or settings.defaults.timezone or own_zone
+    hours = request.working_hours or settings.defaults.working_hours
+    minutes = request.duration_minutes
+    return {
+        "job": record.id,
+        "goal": request.goal or "",
+        "callee": request.callee_name or "",
+        "user": request.user_name or "",
+        "duration_minutes": "" if minutes is None else f"{minutes:g}",
+        "timezone": place,
+        "window_start": _written(request.window_start, place),
+        "window_end": _written(request.window_end, place),
+        "working_hours": hours.model_dump_json(by_alias=True),
+        "calendar_id": request.calendar_id,
+        "today": now.astimezone(zone(place)).strftime("%A, %d %B %Y, %H:%M"),
+    }
+
+
+def filled(text: str, facts: dict[str, str]) -> str:
+    """``text`` with the ``{places}`` that ``facts`` knows filled in."""
+    for name, value in facts.items():
+        text = text.replace(f"{{{name}}}", value)
+    return " ".join(text.split())
+
+
+def _written(moment: datetime | None, place: str) -> str:
+    return "" if moment is None else as_moment(moment, place).isoformat()
+
+
+def _greeting(settings: CallAgentSettings, facts: dict[str, str]) -> str:
+    to = f", {facts['callee']}" if facts["callee"] else ""
+    for_whom = f" I am calling on behalf of {facts['user']}." if facts["user"] else ""
+    about = f" It is about this: {facts['goal'].rstrip('.')}." if facts["goal"] else ""
+    return " ".join(f"Hello{to}. {settings.manners.disclosure}{for_whom}{about}".split())
+
+
+def _message(settings: CallAgentSettings, facts: dict[str, str]) -> str:
+    voicemail = settings.manners.voicemail
+    if voicemail.action == "hang_up":
+        return ""
+    return filled(voicemail.message, facts).replace(" for .", ".")
+
+
+def _instructions(record: CallRecord, facts: dict[str, str], put_right: str) -> list[str]:
+    lines = [*_who(facts), *(_booking(facts) if record.request.books else _free(record))]
+    if put_right:
+        lines.append(
+            f"You have talked with them before, and must put something right: {put_right}. Apologise, and agree"
+            " on another time."
+        )
+    return lines
+
+
+def _who(facts: dict[str, str]) -> list[str]:
+    lines = [f"You have called{' ' + facts['callee'] if facts['callee'] else ' somebody'}; it is now {facts['today']}."]
+    if facts["user"]:
+        lines.append(f"You act for {facts['user']}.")
+    return lines
+
+
+def _booking(facts: dict[str, str]) -> list[str]:
+    window = f"no earlier than {facts['window_start']}" if facts["window_start"] else ""
+    until = f"no later than {facts['window_end']}" if facts["window_end"] else ""
+    within = " and ".join(part for part in (window, until) if part)
+    return [
+        f"Goal of the call: {facts['goal']}",
+        f"Make an appointment of {facts['duration_minutes']} minutes{', ' + within if within else ''}.",
+        f"Time zone {facts['timezone']}; working hours {facts['working_hours']}; calendar {facts['calendar_id']}.",
+        "Agree on one concrete date and time. Before you promise a time, check it with calendar_check_slot; where it is"
+        " taken, offer the alternatives it names, or look for others with calendar_find_slots.",
+        "Read date and time back and wait for a clear yes. Only then use calendar_create_event. When it has succeeded,"
+        " say goodbye and hang up.",
+    ]
+
+
+def _free(record: CallRecord) -> list[str]:
+    return [
+        record.request.prompt or "",
+        f"When the conversation is over, use {REPORT_TOOL} to say what came of it; the call ends with that.",
+    ]
