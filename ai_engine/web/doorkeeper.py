@@ -1,0 +1,167 @@
+"""Who may ask for calls: those with a token, or, where there are no tokens, this machine."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from ai_engine.web.problems import Problem
+
+log = structlog.get_logger(__name__)
+
+_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
+_SHORTEST_TOKEN = 16
+
+_MOST_WAITING = 8
+"""Wrong tokens of one address that are waiting for their answer; further requests from there are not looked at. So
+many in ``penance_seconds`` can be tried, while a script with a stale token shuts nobody else out."""
+_MOST_WAITING_IN_ALL = 512
+
+
+class Doorkeeper:
+    """Asked before a request is read any further."""
+
+    def __init__(
+        self, tokens: Sequence[SecretStr], trusted_proxies: Sequence[str] = (), *, penance_seconds: float = 1.0
+    ) -> None:
+        """Empty tokens are none. An answer to a wrong one takes ``penance_seconds``."""
+        given = [token.get_secret_value() for token in tokens if token.get_secret_value()]
+        if any(len(token) < _SHORTEST_TOKEN for token in given):
+            log.warning("a token is easily guessed", shortest=_SHORTEST_TOKEN, advice="openssl rand -hex 32")
+        self._digests = [_digest(token) for token in given]
+        self._proxies = [ip_network(proxy) for proxy in trusted_proxies]
+        self._penance_seconds = penance_seconds
+        self._waiting: Counter[str] = Counter()
+        self._closing = asyncio.Event()
+        self.turned_away: Counter[str] = Counter()
+        """How many, by reason: ``no_token``, ``wrong_token``, ``too_many``, ``not_local``."""
+
+    async def admit(self, scope: Scope) -> None:
+        """Return when the request may go on. Raises Problem."""
+        headers = Headers(scope=scope)
+        if self._digests:
+            await self._check_token(headers, self._address(scope, headers))
+        elif reason := _not_local(scope, headers):
+            self.turned_away["not_local"] += 1
+            log.warning("request turned away", reason=reason, path=scope["path"])
+            raise Problem(403, "not-allowed", f"{reason}. Set CALL_AGENT_TOKEN for the engine, and send it as a bearer"
+                          " token: without one only requests from its own machine are taken.")  # fmt: skip
+
+    async def knows(self, scope: Scope) -> bool:
+        """Whether an open page may tell more. Raises Problem where a token is sent, and wrong: no page is a place to
+        try them."""
+        if self._digests and "authorization" not in Headers(scope=scope):
+            return False
+        if not self._digests and _not_local(scope, Headers(scope=scope)):
+            return False
+        await self.admit(scope)
+        return True
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._closing.set()
+
+    async def _check_token(self, headers: Headers, address: str) -> None:
+        if self._waiting[address] >= _MOST_WAITING or self._waiting.total() >= _MOST_WAITING_IN_ALL:
+            self.turned_away["too_many"] += 1
+            raise Problem(429, "not-allowed", "Too many wrong tokens at once; try again later.", headers=_later(1))
+        given = headers.getlist("authorization")
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        if scheme.lower() != "bearer":
+            self.turned_away["no_token"] += 1
+            raise _unauthorized("Send the engine's CALL_AGENT_TOKEN: 'Authorization: Bearer …'.", "")
+        # All are compared, whichever fits: how long it takes tells nothing.
+        digest = _digest(token.strip())
+        if not sum([hmac.compare_digest(digest, own) for own in self._digests]):
+            self.turned_away["wrong_token"] += 1
+            log.warning("request turned away", reason="wrong token", address=address)
+            await self._penance(address)
+            raise _unauthorized(
+                "This token is none of the engine's; compare it with CALL_AGENT_TOKEN.", "invalid_token"
+            )
+
+    async def _penance(self, address: str) -> None:
+        self._waiting[address] += 1
+        try:
+            async with asyncio.timeout(self._penance_seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    def _address(self, scope: Scope, headers: Headers) -> str:
+        """Whose it is: of those who come through a tunnel or a trusted proxy, what that says of them."""
+        peer = _peer(scope)
+        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        if peer is None or not told or not (peer.is_loopback or any(peer in proxy for proxy in self._proxies)):
+            return _group(peer)
+        try:
+            return _group(ip_address(told))
+        except ValueError:
+            return _group(peer)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _unauthorized(detail: str, error: str) -> Problem:
+    challenge = 'Bearer realm="offhook"' + (f', error="{error}"' if error else "")
+    return Problem(401, "not-allowed", detail, headers={"WWW-Authenticate": challenge})
+
+
+def _later(seconds: int) -> Mapping[str, str]:
+    return {"Retry-After": str(seconds)}
+
+
+def _peer(scope: Scope) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address((scope.get("client") or ("",))[0].partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _group(address: IPv4Address | IPv6Address | None) -> str:
+    """One name for all addresses that one customer of a provider has."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _not_local(scope: Scope, headers: Headers) -> str:
+    """Why a request cannot be taken for one of our own machine's; empty when it can.
+
+    A browser there may be sent to us by any page (cross-site requests), even under another name (DNS rebinding): so
+    Host must be a local name, and Origin, where there is one, the same as Host.
+    """
+    peer, host, origin = _peer(scope), headers.get("host", ""), headers.get("origin")
+    if peer is None or not peer.is_loopback:
+        return f"The request comes from {peer or 'an unknown address'}"
+    if any(name in headers for name in _FORWARDING):
+        return "The request comes through a proxy or a tunnel"
+    if not _local_name(host):
+        return f"The request is for {host[:100]!r}, which is no name of this machine"
+    if origin is not None and urlsplit(origin).netloc != host:
+        return f"The request is sent by a page of {origin[:100]!r}"
+    return ""
+
+
+def _local_name(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
