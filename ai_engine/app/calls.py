@@ -19,6 +19,7 @@ from ai_engine.config import EngineConfig
 from ai_engine.config.adapters import fitting, session_settings
 from ai_engine.config.providers import make_agent
 from ai_engine.errors import AsteriskError, ConfigError
+from ai_engine.jobs.ports import Assignment
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.media_path import Downstream, Way
 from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
@@ -61,7 +62,8 @@ class CallFactory:
 
     async def make(self, control: CallControl) -> CallSession:
         """The session that will hold ``control``'s call. Raises AsteriskError when it cannot be held."""
-        name = control.variables.get("agent", self._config.default_agent)
+        errand = control.assignment
+        name = errand.agent if errand else control.variables.get("agent", self._config.default_agent)
         if name not in self._config.agents:
             raise AsteriskError(f"the dialplan asks for agent {name!r}, and there is no such agent")
         if isinstance(control, DialplanCall):
@@ -72,8 +74,9 @@ class CallFactory:
             format = await self._format(control, ways)
         dialled = control.variables.get("did") or control.dialled
         facts = {"agent": name, "call_id": call_id, "caller": control.caller_number, "dialled": dialled}
-        found = await self.tools.find_out(name, facts)
-        toolbox = self.tools.toolbox(name)
+        found = await self.tools.find_out(name, facts) | (dict(errand.facts) if errand else {})
+        toolbox = self.tools.toolbox(name, errand.tools if errand else ())
+        said = facts | found
         return CallSession(
             control=control,
             ways=ways,
@@ -81,9 +84,11 @@ class CallFactory:
             candidates=[self._candidate(provider, format) for provider in self._config.providers_of(name)],
             briefing=Briefing(
                 call_id=call_id,
-                agent=self._config.agent(name),
-                greeting=fill_known(self._config.greeting(name), facts | found),
-                prompt=fill_known(self._config.prompt(name), facts | found),
+                agent=self._config.agent(name) | _own_voice(errand),
+                greeting=fill_known((errand and errand.greeting) or self._config.greeting(name), said),
+                prompt="\n".join(
+                    [fill_known(self._config.prompt(name), said), *([errand.instructions] if errand else [])]
+                ),
                 caller_number=control.caller_number,
                 dialled=dialled,
                 tools=toolbox.specs,
@@ -97,6 +102,8 @@ class CallFactory:
             clock=time.monotonic,
             store=self._sound.store,
             judge=self._judge(format),
+            max_seconds=errand.max_seconds if errand else None,
+            message=errand.message if errand and errand.machine else "",
         )
 
     def probed(self) -> list[Candidate]:
@@ -154,3 +161,9 @@ class CallFactory:
 
     def _judge(self, format: AudioFormat) -> TurnJudge | None:
         return None if self._judge_turn is None else TurnJudge(format, self._judge_turn, self._workers)
+
+
+def _own_voice(errand: Assignment | None) -> dict[str, str]:
+    """What a call of our own asks for in place of the agent's own settings."""
+    given = {"language": errand.language, "voice": errand.voice} if errand else {}
+    return {name: value for name, value in given.items() if value}

@@ -1,7 +1,7 @@
 """Every tool of the engine: which agent has which, before, in and after a call."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ai_engine.app.after_call import AfterCall
@@ -59,9 +59,9 @@ class CallTools:
         await asyncio.gather(self._after_call.drain(_DRAIN_SECONDS), *servers)
         await self.http.close()
 
-    def toolbox(self, agent: str) -> Toolbox:
-        """What ``agent`` may use in a call that begins now. Raises KeyError."""
-        return Toolbox(self._in_call(agent))
+    def toolbox(self, agent: str, also: Iterable[str] = ()) -> Toolbox:
+        """What ``agent`` may use in a call that begins now, and ``also`` these. Raises KeyError."""
+        return Toolbox(self._in_call(agent, also))
 
     async def find_out(self, agent: str, facts: Mapping[str, str]) -> dict[str, str]:
         """What the tools before a call found out, by name; empty where they did not. Raises KeyError."""
@@ -90,8 +90,8 @@ class CallTools:
             },
         }
 
-    def _in_call(self, agent: str) -> Iterator[Tool]:
-        for name in self._named[agent]:
+    def _in_call(self, agent: str, also: Iterable[str]) -> Iterator[Tool]:
+        for name in dict.fromkeys((*self._named[agent], *also)):
             server, _, pattern = name.partition(".")
             if name in self._own:
                 yield self._own[name]

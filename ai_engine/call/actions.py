@@ -105,6 +105,11 @@ class PlayPrompt(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveMessage(Action):
+    """Say the message for the answering machine; nobody else speaks in this call any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reattach(Action):
     """Find another way for sound; the call goes on meanwhile."""
 

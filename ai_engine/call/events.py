@@ -349,6 +349,20 @@ class HangupAsked(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageReady(CallEvent):
+    """What is to be left on the answering machine that has answered can be said now."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFailed(CallEvent):
+    """There is no voice to say it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferAsked(CallEvent):
     """A human is wanted: by a tool, by the caller's key, or because patience ran out."""
 

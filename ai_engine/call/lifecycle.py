@@ -8,6 +8,7 @@ from ai_engine.call.actions import (
     EndReason,
     Greet,
     HangUp,
+    LeaveMessage,
     PlayPrompt,
     Prompt,
     Reattach,
@@ -31,6 +32,8 @@ from ai_engine.call.events import (
     MediaAttached,
     MediaExhausted,
     MediaLost,
+    MessageFailed,
+    MessageReady,
     PlayoutFailed,
     PlayoutIdle,
     TakenBack,
@@ -53,6 +56,8 @@ class Phase(StrEnum):
     """The last words are being played, then a human takes over."""
     RESCUING = "rescuing"
     """Something failed: a recorded sentence is being played, then a human takes over."""
+    LEAVING_MESSAGE = "leaving_message"
+    """A machine is told what we wanted, then the agent hangs up; what the machine says interrupts nothing."""
     ENDED = "ended"
 
 
@@ -87,6 +92,13 @@ TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
     (Phase.RESCUING, TransferAsked): (Phase.ENDED, _RESCUED),
 }
 """What is not listed changes nothing."""
+
+_BEFORE_MESSAGE = (Phase.STARTING, Phase.TALKING, Phase.CLOSING)
+TRANSITIONS |= {
+    (phase, MessageReady): (Phase.LEAVING_MESSAGE, (StopPlayout(), LeaveMessage())) for phase in _BEFORE_MESSAGE
+}
+TRANSITIONS |= {(phase, MessageFailed): (Phase.ENDED, _HUNG_UP) for phase in _BEFORE_MESSAGE}
+TRANSITIONS |= {(Phase.LEAVING_MESSAGE, over): (Phase.ENDED, _HUNG_UP) for over in (PlayoutIdle, TimeRanOut)}
 
 _ALIVE = [phase for phase in Phase if phase is not Phase.ENDED]
 _ATTACHED = [phase for phase in _ALIVE if phase is not Phase.ARRIVING]

@@ -43,6 +43,8 @@ def assignment(
         greeting=_greeting(settings, facts),
         instructions="\n".join(_instructions(record, facts, put_right)),
         tools=CALENDAR_TOOLS if request.books else (REPORT_TOOL,),
+        language=request.locale or "",
+        voice=request.voice or "",
         message=_message(settings, facts),
         max_seconds=settings.manners.max_seconds,
     )

@@ -29,8 +29,14 @@ class Assignment:
     """Added to the agent's prompt."""
     tools: tuple[str, ...] = ()
     """What it may use beside its own tools."""
+    language: str = ""
+    """BCP 47, in place of the agent's own."""
+    voice: str = ""
+    """In place of the agent's own."""
     message: str = ""
     """What is left on an answering machine; empty: it is hung up on."""
+    machine: bool = False
+    """It is known already that an answering machine has answered: ``message`` is left in place of a conversation."""
     max_seconds: float = 300.0
     """How long the conversation may last."""
 

@@ -308,7 +308,11 @@ class AgentDesk:
 
     def say(self, prompt: Prompt) -> None:
         """Say a recorded sentence."""
+        self.say_words(prompt.words, self._prompts[prompt])
+
+    def say_words(self, text: str, pcm: bytes) -> None:
+        """Say ``text``, which sounds as ``pcm`` in the line's format."""
         self._own_words = self._seat.own_reply()
-        self._line.play_prompt(self._own_words, self._prompts[prompt])
-        if prompt.words:
-            self._transcript.engine_said(self._own_words, prompt.words, self._clock())
+        self._line.play_prompt(self._own_words, pcm)
+        if text:
+            self._transcript.engine_said(self._own_words, text, self._clock())

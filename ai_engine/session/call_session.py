@@ -15,6 +15,7 @@ from ai_engine.call.actions import EndReason, Prompt
 from ai_engine.call.events import (
     CallerHungUp,
     CallEvent,
+    HangupAsked,
     MediaExhausted,
 )
 from ai_engine.call.lifecycle import Phase
@@ -41,6 +42,9 @@ _LAST_FRAMES_SECONDS = 0.25
 """The last frames written are still in the network and in the phone's jitter buffer; a BYE would overtake them."""
 
 
+_ASK_AGAIN_SECONDS = 3.0
+
+
 class CallSession:
     """Runs one call; ``run`` returns when the call has left the engine and nothing of it remains."""
 
@@ -60,10 +64,13 @@ class CallSession:
         clock: Callable[[], float],
         store: SoundStore | None = None,
         judge: TurnJudge | None = None,
+        max_seconds: float | None = None,
+        message: str = "",
     ) -> None:
         """``format`` is the line's, and that of ``prompts``; ``clock`` is the loop's, in seconds; ``store`` is needed
         where one of ``ways`` plays files, and to ask a human. The first of ``candidates`` holds the call, the others
-        where it fails."""
+        where it fails. After ``max_seconds`` of conversation the agent hangs up; ``message`` is left on the answering
+        machine that has answered, in place of a conversation."""
         self.call_id = briefing.call_id
         self._control = control
         self._format = format
@@ -137,7 +144,10 @@ class CallSession:
             settings,
             clock,
             self._spawn,
+            self._speak_aside,
+            message,
         )
+        self._max_seconds = max_seconds
         self._log = log.bind(call_id=self.call_id)
 
     @property
@@ -156,6 +166,10 @@ class CallSession:
         """The one point every event of the call passes."""
         self._conversation.happened(event)
 
+    def leave_message(self, text: str) -> None:
+        """An answering machine has answered: say ``text`` to it, and hang up."""
+        self._conversation.leave_message(text)
+
     # -- one call, one task group, one way out -------------------------------------------------------------
 
     async def run(self) -> EndReason:
@@ -167,7 +181,8 @@ class CallSession:
             async with asyncio.TaskGroup() as self._group:
                 self._spawn(self._follow_control())
                 self._upkeep.entered(self.phase)
-                upkeep = [self._group.create_task(work) for work in (self._upkeep.stay_alive(), self._upkeep.show())]
+                chores = (self._upkeep.stay_alive(), self._upkeep.show(), self._watch_the_time())
+                upkeep = [self._group.create_task(work) for work in chores]
                 self._spawn(self._arrive())
                 reason = await self._conversation.ended
                 for job in upkeep:
@@ -210,6 +225,15 @@ class CallSession:
             self.happened(MediaExhausted(str(error)))
         else:
             await self._attachment.open()
+
+    async def _watch_the_time(self) -> None:
+        if self._max_seconds is None:
+            return
+        await asyncio.sleep(self._max_seconds)
+        self._log.info("the conversation has lasted long enough", max_seconds=self._max_seconds)
+        while True:  # somebody who speaks into a goodbye calls it off
+            self.happened(HangupAsked())
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _follow_control(self) -> None:
         async for event in self._control.events():

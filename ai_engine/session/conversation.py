@@ -1,7 +1,7 @@
 """What is decided in a call, and done about it: events in, actions out."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum, auto
 
 import structlog
@@ -58,6 +58,7 @@ from ai_engine.session.agent_seat import AgentSeat
 from ai_engine.session.attachment import Attachment, Spawn
 from ai_engine.session.consultation import Consultations
 from ai_engine.session.debt import Owed
+from ai_engine.session.message import Message
 from ai_engine.session.ports import CallControl, Consultation, Observer, Said
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.timers import Timers
@@ -68,7 +69,7 @@ from ai_engine.session.voice_line import VoiceLine
 
 log = structlog.get_logger(__name__)
 
-_LAST_WORDS = (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING)
+_LAST_WORDS = (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING, Phase.LEAVING_MESSAGE)
 
 
 class Farewell(Enum):
@@ -97,8 +98,11 @@ class Conversation:
         settings: SessionSettings,
         clock: Callable[[], float],
         spawn: Spawn,
+        speak: Callable[[str], Awaitable[bytes]],
+        message: str = "",
     ) -> None:
-        """``prompts`` is PCM in the line's format; ``clock`` is the loop's, in seconds."""
+        """``prompts`` is PCM in the line's format; ``clock`` is the loop's, in seconds. ``speak`` makes PCM of a text
+        in the agent's voice; ``message`` is left where it is known already that an answering machine has answered."""
         self.call_id = call_id
         self.facts = facts
         self.transcript = Transcript()
@@ -117,6 +121,8 @@ class Conversation:
         self._settings = settings
         self._clock = clock
         self._spawn = spawn
+        self._speak = speak
+        self._message = Message(message, speak, self.happened)
         self._lifecycle = Lifecycle()
         self._turns = Turns()
         self._timers = Timers(self.happened)
@@ -156,6 +162,11 @@ class Conversation:
         if self.phase is not Phase.TALKING:
             return "failed: the call is ending"
         return await self._consultations.hold(consultation)
+
+    def leave_message(self, text: str) -> None:
+        """An answering machine has answered: say ``text`` to it, and hang up."""
+        self._message = Message(text, self._speak, self.happened)
+        self._spawn(self._message.make())
 
     def close(self) -> None:
         """The call is over: no timer rings any more, and what was not heard is struck from the transcript."""
@@ -304,6 +315,8 @@ class Conversation:
     def _act(self, action: Action, event: CallEvent) -> None:
         """Do ``action``, which ``event`` asked for."""
         match action:
+            case do.StartAgent() if self._message.text:
+                self._spawn(self._message.make())
             case do.StartAgent():
                 self._spawn(self._seat.fill())
             case do.ReplaceAgent():
@@ -335,6 +348,9 @@ class Conversation:
                 self._timers.cancel(SilenceElapsed)
             case do.PlayPrompt(prompt):
                 self._desk.say(prompt)
+            case do.LeaveMessage():
+                self._seat.vacate()
+                self._desk.say_words(self._message.text, self._message.pcm)
             case do.Reattach():
                 assert isinstance(event, MediaLost | PlayoutFailed)
                 self._attachment.reopen(event)

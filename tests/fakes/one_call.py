@@ -44,6 +44,8 @@ class Call:
         others: Sequence[ScriptedAgent] = (),
         candidates: Sequence[Candidate] | None = None,
         tools: Sequence[Tool] = (),
+        max_seconds: float | None = None,
+        message: str = "",
     ) -> None:
         """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does.
 
@@ -69,6 +71,8 @@ class Call:
             settings=settings or SessionSettings(level=None),
             store=self.store,
             clock=asyncio.get_running_loop().time,
+            max_seconds=max_seconds,
+            message=message,
         )
         self.running = asyncio.create_task(self.session.run())
 
