@@ -10,8 +10,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ai_engine.config.call_agent_file import complete
 from ai_engine.config.model import ConfigFile, EngineConfig, Place, Secrets
-from ai_engine.config.overrides import SECRETS, Given, apply, gather
+from ai_engine.config.overrides import SECRETS, Given, Origin, apply, gather
 from ai_engine.config.yaml_lines import Document, read
 from ai_engine.errors import ConfigError
 
@@ -27,15 +28,21 @@ def load(
     """
     given = gather(environ, env_file)
     document = _read_file(path)
-    problems = _Problems(path, document, apply(document.data, given))
+    call_agent_section = complete(document, given, path.parent)
+    problems = _Problems(path, document, call_agent_section.origins | apply(document.data, given))
     for place, line, why in document.problems:
         problems.at_line(line, place, why)
+    for origin, why in call_agent_section.problems:
+        problems.at_origin(origin, (), why)
     file = _check_file(document.data, problems)
     for _, why in file.strangers(also) if file else ():
         problems.add(why)
+    for name, place in file.secrets_missing() if file else ():
+        problems.add(f"environment {name}: not set, and {_dotted(place)} needs it; write it into .env")
     secrets = _check_secrets(given, file.keys_needed(also) if file and not problems else {}, problems)
     if problems or file is None or secrets is None:
         raise ConfigError(str(problems))
+    secrets = secrets.model_copy(update={"keys": {**secrets.keys, **file.own_keys()}})
     return EngineConfig(**{name: getattr(file, name) for name in ConfigFile.model_fields}, secrets=secrets)
 
 
@@ -58,7 +65,7 @@ def _check_file(data: dict[str, Any], problems: "_Problems") -> ConfigFile | Non
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             place = _without_tags(detail["loc"], data)
-            problems.at(place, _sentence(detail, _known_fields(place, data)))
+            problems.at(place, _sentence(detail, problems.spelled(place, _known_fields(place, data))))
         return None
     for place, why in file.contradictions():
         problems.at(place, why)
@@ -97,11 +104,12 @@ def _without_tags(place: Place, data: Any) -> Place:
 class _Problems:
     """Collects sentences; says of each place whether the file or the environment put the value there."""
 
-    def __init__(self, path: Path, document: Document, sources: Mapping[Place, str]) -> None:
+    def __init__(self, path: Path, document: Document, origins: Mapping[Place, Origin]) -> None:
         self._path = path
         self._document = document
-        self._sources = sources
-        self._found: list[tuple[int, str]] = []
+        self._origins = origins
+        self._found: list[tuple[tuple[int, int], str]] = []
+        """With their order: the environment, the lines of the file, those of another file."""
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -110,18 +118,34 @@ class _Problems:
         return "\n".join(text for _, text in sorted(self._found, key=lambda found: found[0]))
 
     def add(self, text: str) -> None:
-        self._found.append((0, text))
+        self._found.append(((0, 0), text))
 
     def at(self, place: Place, why: str) -> None:
+        if (found := self._origin(place)) is None:
+            self.at_line(self._document.line(place), place, why)
+        else:
+            self.at_origin(*found, why)
+
+    def at_origin(self, origin: Origin, below: Place, why: str) -> None:
+        name = _dotted(origin.called(below))
+        order = (2, origin.line) if origin.line else (0, 0)
+        self._found.append((order, f"{origin.where}: {name}: {why}" if name else f"{origin.where}: {why}"))
+
+    def spelled(self, place: Place, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """``keys`` as they are written where the value of ``place`` stands."""
+        found = self._origin(place)
+        return keys if found is None else tuple(map(found[0].spell, keys))
+
+    def _origin(self, place: Place) -> tuple[Origin, Place] | None:
+        """Of the value, or of the nearest one around it, and the rest of the way."""
         for length in range(len(place), 0, -1):
-            if (source := self._sources.get(place[:length])) is not None:
-                self.add(f"{source}: {_dotted(place)}: {why}")
-                return
-        self.at_line(self._document.line(place), place, why)
+            if (origin := self._origins.get(place[:length])) is not None:
+                return origin, place[length:]
+        return None
 
     def at_line(self, line: int, place: Place, why: str) -> None:
         where = f"{_dotted(place)}: " if place else ""
-        self._found.append((line, f"{self._path}:{line}: {where}{why}"))
+        self._found.append(((1, line), f"{self._path}:{line}: {where}{why}"))
 
 
 def _dotted(place: Place) -> str:
@@ -132,7 +156,7 @@ def _sentence(detail: ErrorDetails, known: tuple[str, ...]) -> str:
     """pydantic's complaint in the words of somebody who edits a file."""
     match detail["type"]:
         case "extra_forbidden":
-            return _unknown(str(detail["loc"][-1]), known)
+            return _unknown(str(detail["loc"][-1]), known, own_secrets=detail["loc"][0] == "call_agent")
         case "missing":
             return "must be set"
         case "string_type" if isinstance(detail["input"], int | float):
@@ -151,9 +175,9 @@ def _sentence(detail: ErrorDetails, known: tuple[str, ...]) -> str:
     return text
 
 
-def _unknown(key: str, fields: tuple[str, ...]) -> str:
+def _unknown(key: str, fields: tuple[str, ...], *, own_secrets: bool) -> str:
     known = sorted(fields)
-    if any(word in key.lower() for word in _SECRET_WORDS):
+    if not own_secrets and any(word in key.lower() for word in _SECRET_WORDS):
         return (
             f"secrets do not belong in this file; set {' and '.join(SECRETS)} in .env or the environment, "
             "and take this line away"

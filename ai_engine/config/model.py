@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
+from ai_engine.config import call_agent as outbound
 from ai_engine.config.agents import AgentSection
 from ai_engine.config.providers import AGENTS, Pipelines, Providers, keys_of
 from ai_engine.config.sound import (
@@ -18,6 +19,7 @@ from ai_engine.config.sound import (
     WebSocketSection,
 )
 from ai_engine.config.tools import ToolsSection
+from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, Word
 
 Place = tuple[str | int, ...]
@@ -136,6 +138,8 @@ class ConfigFile(Section):
     recording: Recording = Recording()
     media: MediaSection = MediaSection()
     logging: Logging = Logging()
+    call_agent: CallAgentSettings | None = None
+    """Calls that the engine places, and appointments it makes; absent: there are none."""
 
     def contradictions(self) -> Iterator[tuple[Place, str]]:
         """Values that are right alone and wrong together: where, and what to do."""
@@ -147,14 +151,15 @@ class ConfigFile(Section):
             for place, slot in agent.unknown_slots():
                 yield ("agents", name, *place), f"there is no slot {slot!r} below agents.{name}.slots"
             for index, tool in enumerate(agent.tools or ()):
-                if (why := self.tools.stranger(tool)) is not None:
+                if (why := self.tools.stranger(tool, calls=self.call_agent is not None)) is not None:
                     yield ("agents", name, "tools", index), why
             for why in self.tools.unfound(self.tools_of(name), (self.greeting(name), self.prompt(name))):
                 yield ("agents", name), why
             for key, intent in agent.intents.items():
                 if intent.action is not None and intent.action not in self.tools_of(name):
                     yield ("agents", name, "intents", key, "action"), f"needs {intent.action} below agents.{name}.tools"
-        yield from self.tools.contradictions()
+        yield from self.tools.contradictions(calls=self.call_agent is not None)
+        yield from self._call_agent_contradictions()
         for name in self.pipelines:
             if name in self.providers or name in AGENTS:
                 yield ("pipelines", name), f"there is a provider {name!r} too: one of them needs another name"
@@ -183,8 +188,37 @@ class ConfigFile(Section):
                 "must be more than one and a half times request_seconds, and 2 s: one slow request would end a call",
             )
 
+    def _call_agent_contradictions(self) -> Iterator[tuple[Place, str]]:
+        if self.call_agent is None:
+            return
+        for place, why in outbound.contradictions(self.call_agent):
+            yield ("call_agent", *place), why
+        if (agent := self.call_agent.agent) is not None and agent not in self.agents:
+            yield ("call_agent", "agent"), f"there is no agent {agent!r} below agents"
+        for kind in ("providers", "pipelines"):
+            if outbound.OPENAI_PROVIDER in getattr(self, kind):
+                yield (kind, outbound.OPENAI_PROVIDER), "is the name of call_agent.openai; choose another one"
+
+    def warnings(self) -> Iterator[tuple[Place, str]]:
+        """What works, but hardly as it was meant: where, and what to do."""
+        for place, why in self.call_agent.warnings() if self.call_agent else ():
+            yield ("call_agent", *place), why
+
+    def secrets_missing(self) -> Iterator[tuple[str, Place]]:
+        """Environment variables that are needed beside those of ``keys_needed``, and who needs each."""
+        for name, place in outbound.missing_secrets(self.call_agent) if self.call_agent else ():
+            yield name, ("call_agent", *place)
+
+    def own_keys(self) -> Mapping[str, SecretStr]:
+        """Keys of providers that no environment variable holds."""
+        if self.call_agent is None or not outbound.has_openai(self.call_agent):
+            return {}
+        return {outbound.OPENAI_KEY: self.call_agent.openai.api_key}
+
     def provider_settings(self, name: str) -> Section:
         """What the file says of a provider, or the defaults of its type. Raises KeyError."""
+        if name == outbound.OPENAI_PROVIDER and (openai := outbound.openai_provider(self.call_agent)) is not None:
+            return openai
         named = self.providers.get(name) or self.pipelines.get(name)
         return AGENTS[name].settings() if named is None else named
 
@@ -220,14 +254,16 @@ class ConfigFile(Section):
             key: ("pipelines" if name in self.pipelines else "providers", name)
             for name in used
             for key in keys_of(self.provider_settings(name))
+            if key != outbound.OPENAI_KEY
         } | dict(tools)
 
     def strangers(self, names: Iterable[str], place: Place = ()) -> Iterator[tuple[Place, str]]:
         """The names that are no provider's: where they stand, and what is wrong."""
+        own = (outbound.OPENAI_PROVIDER,) if outbound.has_openai(self.call_agent) else ()
+        known = dict.fromkeys((*self.providers, *self.pipelines, *AGENTS, *own))
         for name in names:
-            if name not in {*self.providers, *self.pipelines, *AGENTS}:
-                known = ", ".join(dict.fromkeys((*self.providers, *self.pipelines, *AGENTS)))
-                yield place, f"there is no provider {name!r} (known: {known})"
+            if name not in known:
+                yield place, f"there is no provider {name!r} (known: {', '.join(known)})"
 
 
 class Secrets(Section):

@@ -1,6 +1,6 @@
 """Environment variables that stand above the file, and the secrets that stand nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ OVERRIDES: dict[str, Place] = {
     "MEDIA_ASTERISK_DIRECTORY": ("media", "asterisk_directory"),
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
+    "CALL_AGENT_PROVIDER": ("call_agent", "telephony", "provider"),
+    "CALL_AGENT_HOST": ("call_agent", "server", "host"),
+    "CALL_AGENT_PORT": ("call_agent", "server", "port"),
+    "CALL_AGENT_PUBLIC_URL": ("call_agent", "server", "public_base_url"),
+    "CALL_AGENT_STORE": ("call_agent", "store", "path"),
 }
 
 SECRETS: dict[str, str] = {
@@ -41,7 +46,9 @@ SECRETS: dict[str, str] = {
 """Environment variable -> field of ``Secrets``."""
 
 _LISTS = {"AUDIOSOCKET_ALLOWED_PEERS", "LEGACY_ALLOWED_PEERS"}
-_LOWER_CASE = {"AUDIO_TRANSPORT", "DOWNSTREAM_MODE", "LOG_LEVEL", "LOG_FORMAT"}
+_LOWER_CASE = {"AUDIO_TRANSPORT", "DOWNSTREAM_MODE", "LOG_LEVEL", "LOG_FORMAT", "CALL_AGENT_PROVIDER"}
+_NEVER_MADE = {"call_agent"}
+"""Sections that mean something by being there, and are not made for the sake of a variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,22 @@ class Given:
 
     value: str = field(repr=False)
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value stands that is not in the file, and what it is called there."""
+
+    where: str
+    """As messages begin: ``environment NAME``, ``call-agent.json:7``."""
+    name: Place
+    line: int = 0
+    spell: Callable[[str], str] = str
+    """How keys of the file are written there."""
+
+    def called(self, below: Place) -> Place:
+        """The name of what the file has at ``below``, under this value."""
+        return (*self.name, *(self.spell(key) if isinstance(key, str) else key for key in below))
 
 
 def gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, Given]:
@@ -67,18 +90,20 @@ def gather(environ: Mapping[str, str], env_file: Path | None) -> dict[str, Given
     return {name: found for name, found in given.items() if found.value}
 
 
-def apply(data: dict[str, Any], given: Mapping[str, Given]) -> dict[Place, str]:
+def apply(data: dict[str, Any], given: Mapping[str, Given]) -> dict[Place, Origin]:
     """Write the overrides into ``data``; returns where each changed value comes from."""
-    sources: dict[Place, str] = {}
+    origins: dict[Place, Origin] = {}
     for name, place in OVERRIDES.items():
         if name in given and (section := _section(data, place)) is not None:
             section[place[-1]] = _value(name, given[name].value)
-            sources[place] = given[name].source
-    return sources
+            origins[place] = Origin(given[name].source, place)
+    return origins
 
 
 def _section(data: dict[str, Any], place: Place) -> dict[str | int, Any] | None:
     section: Any = data
+    if place[0] in _NEVER_MADE and data.get(str(place[0])) is None:
+        return None
     for key in place[:-1]:
         if section.get(key) is None:
             section[key] = {}

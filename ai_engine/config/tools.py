@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ai_engine.config.call_agent import CALL_TOOLS
 from ai_engine.settings import Seconds, Section, Word
 from ai_engine.tools import BUILT_IN, template
 from ai_engine.tools.http_settings import HttpToolSettings
@@ -76,11 +77,14 @@ class ToolsSection(Section):
             elif server in self.mcp:
                 yield from ((key, ("tools", "mcp", server)) for key in self.mcp[server].secrets())
 
-    def stranger(self, name: str) -> str | None:
-        """Why an agent cannot have the tool ``name``; None when it can."""
+    def stranger(self, name: str, *, calls: bool) -> str | None:
+        """Why an agent cannot have the tool ``name``; None when it can. ``calls``: there is a `call_agent`."""
         server, dot, tool = name.partition(".")
-        if name in self.own or name in self.http:
+        of_calls = CALL_TOOLS if calls else ()
+        if name in (*self.own, *self.http, *of_calls):
             return None
+        if name in CALL_TOOLS:
+            return f"{name} needs call_agent"
         if name == "leave_voicemail":
             return "leave_voicemail needs tools.voicemail"
         if dot and server in self.mcp:
@@ -89,7 +93,7 @@ class ToolsSection(Section):
             if tool == "*" or self.mcp[server].allows(tool):
                 return None
             return f"tools.mcp.{server}.allowed leaves {tool!r} out"
-        known = (*self.own, *self.http, *(f"{server}.*" for server in self.mcp))
+        known = (*self.own, *of_calls, *self.http, *(f"{server}.*" for server in self.mcp))
         return f"there is no tool {name!r} (known: {', '.join(known)})"
 
     def unfound(self, names: tuple[str, ...], texts: Iterable[str]) -> Iterator[str]:
@@ -100,12 +104,13 @@ class ToolsSection(Section):
             if fact in finders and finders[fact] not in names:
                 yield f"{{{fact}}} is found out by the tool {finders[fact]}, which this agent does not have"
 
-    def contradictions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Values that are right alone and wrong together: where, and what to do."""
+    def contradictions(self, *, calls: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Values that are right alone and wrong together: where, and what to do. ``calls``: there is a `call_agent`."""
+        own = (*BUILT_IN, "leave_voicemail", *(CALL_TOOLS if calls else ()))
         found: dict[str, str] = {}
         for name, tool in self.http.items():
             place = ("tools", "http", name)
-            if name in (*BUILT_IN, "leave_voicemail"):
+            if name in own:
                 yield place, f"{name} is a tool of the engine's own; choose another name"
             facts = CALL_FACTS
             if tool.when == "in_call":

@@ -4,21 +4,32 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
+from pydantic.json_schema import SkipJsonSchema
 
 from ai_engine.jobs.request import WorkingHours
 from ai_engine.jobs.status import normal
 from ai_engine.jobs.times import ClockTime, Zone
-from ai_engine.settings import Host, HttpUrl, ListenPort, Network, Seconds, Section, WebSocketUrl, Word
+from ai_engine.settings import Host, HttpUrl, ListenPort, Network, Seconds, Section, Word
 
 Day = Annotated[int, Field(ge=0, le=6)]
 AudioType = Literal["audio/pcmu", "audio/pcma", "audio/pcm"]
+Secret = SkipJsonSchema[SecretStr]
+"""Comes from the environment or from a JSON file of one's own: the schema of the shared file does not know it."""
+RealtimeUrl = Annotated[str, Field(pattern=r"^(ws|http)s?://[^\s/@]+(/\S*)?$")]
 
 
 def _dial_string(text: str) -> str:
     if "{number}" not in text or "/" not in text:
         raise ValueError("must be a dial string with {number} in it, like PJSIP/{number}@trunk")
+    return text
+
+
+def _calendar_url(text: str) -> str:
+    if urlsplit(text).password is not None:
+        raise ValueError("a password does not belong here; write caldavs://NAME@host, and CALDAV_NAME_PASSWORD in .env")
     return text
 
 
@@ -85,20 +96,23 @@ class Twilio(Section):
     """Calls placed by Twilio."""
 
     account_sid: str = ""
-    auth_token: SecretStr = SecretStr("")
+    """`AC…`."""
+    auth_token: Secret = SecretStr("")
     """From the environment: TWILIO_AUTH_TOKEN."""
     from_number: str = ""
     """A number of the account, E.164."""
     validate_signature: bool = True
     """False lets anybody call our webhooks; for trials only."""
-    signature_key: SecretStr = SecretStr("")
+    signature_key: Secret = SecretStr("")
     """The key of the newer SHA-256 signatures, from the environment: TWILIO_SIGNATURE_KEY. Empty: the auth token."""
     api_base_url: HttpUrl = "https://api.twilio.com"
+    """Another server that speaks the protocol."""
     answering_machine: bool = False
     """Let Twilio find out whether a person answered (billed by call)."""
     calls: Annotated[int, Field(ge=1, le=1000)] = 1
     """At the same time; further ones wait."""
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Dialled within a minute; further ones wait."""
 
 
 class Mock(Section):
@@ -113,16 +127,32 @@ class Mock(Section):
 class OpenAI(Section):
     """The OpenAI Realtime session of the agent, where it has a key; else the agent's own provider is used."""
 
-    api_key: SecretStr = SecretStr("")
-    """From the environment: OPENAI_API_KEY."""
+    api_key: Secret = SecretStr("")
+    """From the environment: OPENAI_API_KEY, which counts here only where the file has this section."""
     model: str = "gpt-4o-realtime-preview"
+    """The speech-to-speech model; gpt-realtime is the one that is no preview."""
     voice: str = "alloy"
+    """Who speaks."""
     input_format: AudioType = "audio/pcmu"
+    """How the callee's sound travels: G.711 as on the telephone, or `audio/pcm` at 24 kHz."""
     output_format: AudioType = "audio/pcm"
+    """How the agent's sound travels; `audio/pcmu` is a sixth of `audio/pcm`, and all that a telephone carries."""
     output_sample_rate: Literal[24000] = 24000
     """Of `audio/pcm`; OpenAI takes no other."""
-    base_url: WebSocketUrl | HttpUrl | None = None
+    base_url: RealtimeUrl | None = None
     """Another server that speaks the protocol."""
+
+
+class Login(Section):
+    """At a calendar elsewhere."""
+
+    user: str
+    password: Secret
+
+
+def login_name(url: str) -> str:
+    """``NAME`` of `caldavs://NAME@host/path`; empty where nobody needs to log in."""
+    return (urlsplit(url).username or "") if "://" in url else ""
 
 
 class CalendarSettings(Section):
@@ -130,29 +160,38 @@ class CalendarSettings(Section):
 
     base_url: HttpUrl | None = None
     """A bridge of your own, like http://127.0.0.1:9100; without it the engine's own is used."""
-    token: SecretStr = SecretStr("")
+    token: Secret = SecretStr("")
     """From the environment: CALENDAR_TOKEN."""
     timeout_seconds: Seconds = 4.0
     """How long a request may take."""
     directory: Annotated[Path, Field(strict=False)] = Path("var/calendar")
     """Where the engine's own bridge keeps its store and its .ics files."""
     host: Host = "127.0.0.1"
+    """Where `port` listens."""
     port: ListenPort | None = None
     """Serve the engine's own bridge over HTTP, too (9100 by custom)."""
     buffer_before_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 0
     """Kept free before an appointment."""
     buffer_after_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 0
+    """And after it."""
     granularity_minutes: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
     """Distance of the times that are offered; absent means the length of the appointment."""
     hold_seconds: Seconds = 180.0
     """How long a time that was checked is kept for the caller who is asked about it."""
     window_days: Annotated[int, Field(ge=1, le=366)] = 14
     """How far ahead appointments are offered where nobody says."""
-    import_urls: tuple[str, ...] = ()
+    import_urls: tuple[Annotated[str, AfterValidator(_calendar_url)], ...] = ()
     """Calendars elsewhere whose appointments count as busy: URLs or paths of .ics files, `caldav://…` or `caldavs://…`.
     User and password of `NAME@host` come from the environment: CALDAV_NAME_USER and CALDAV_NAME_PASSWORD."""
     import_seconds: Annotated[float, Field(ge=10, le=24 * 3600)] = 300.0
     """How often they are read."""
+    logins: SkipJsonSchema[Mapping[str, Login]] = {}
+    """Of calendars elsewhere, by the NAME in their URL."""
+
+    @property
+    def login_names(self) -> tuple[tuple[int, str], ...]:
+        """Where in `import_urls` a login is named, and its name."""
+        return tuple((at, name) for at, url in enumerate(self.import_urls) if (name := login_name(url)))
 
 
 class Notify(Section):
@@ -160,9 +199,10 @@ class Notify(Section):
 
     hooks_url: HttpUrl | None = None
     """`/agent` below it is posted to."""
-    hooks_token: SecretStr = SecretStr("")
+    hooks_token: Secret = SecretStr("")
     """From the environment: NOTIFY_HOOKS_TOKEN. Without it nobody is told."""
     session_key: str | None = None
+    """Which of the receiver's sessions is told; absent: it chooses. Some refuse to have it chosen for them."""
     on_failure: bool = False
     """Tell of calls that came to nothing in the end, too."""
 
@@ -181,6 +221,7 @@ class Retry(Section):
     max_attempts: Annotated[int, Field(ge=1, le=50)] = 3
     """Dials in all."""
     initial_delay_ms: Annotated[int, Field(ge=0)] = 60_000
+    """Until it is dialled for the second time."""
     backoff_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     """Each further delay is so many times as long."""
     max_delay_ms: Annotated[int, Field(ge=0)] = 3_600_000
@@ -201,13 +242,16 @@ class Tunnel(Section):
     provider: Literal["auto", "ngrok", "tailscale", "none"] = "auto"
     """`auto`: ngrok, else tailscale, whichever is installed."""
     start_seconds: Seconds = 5.0
+    """How long opening it may take."""
 
 
 class CallingWindow(Section):
     """When people may be called, in the time zone of the call."""
 
     start: ClockTime = "08:00"
+    """`HH:MM`."""
     end: ClockTime = "21:00"
+    """`HH:MM`; `24:00` is midnight. Before `start`: the window goes past midnight."""
     days: tuple[Day, ...] = (0, 1, 2, 3, 4, 5, 6)
     """0 is Sunday."""
     except_on: Annotated[tuple[date, ...], Field(strict=False)] = ()
@@ -218,6 +262,7 @@ class Voicemail(Section):
     """What is done when an answering machine answers."""
 
     action: Literal["hang_up", "leave_message"] = "hang_up"
+    """`leave_message` says `message` after the tone."""
     message: str = "Hello, this is an automated call for {callee}. We will try again later. Goodbye."
     """What is left; `{goal}`, `{callee}`, `{user}` and the other facts of the call may stand in it."""
 
@@ -256,7 +301,7 @@ class Store(Section):
 
     path: Annotated[Path, Field(strict=False)] = Path("var/call-agent.sqlite")
     """An SQLite file; CALL_AGENT_DATABASE_URL names a PostgreSQL instead, which several engines may share."""
-    database_url: SecretStr = SecretStr("")
+    database_url: Secret = SecretStr("")
     """From the environment: CALL_AGENT_DATABASE_URL, like postgresql://user:password@host/offhook."""
     engine_name: Word | None = None
     """Of this engine among those that share a database; absent means the name of the machine."""
@@ -268,9 +313,13 @@ class CallAgentSettings(Section):
     """Calls that the engine places, and appointments it makes."""
 
     enabled: bool = True
+    """False places no calls and makes no appointments."""
+    file: Annotated[Path, Field(strict=False)] | None = None
+    """A JSON file with the same sections in camel case, read on top of this one and relative to the folder of this
+    file; secrets may stand there. CALL_AGENT_CONFIG names another one instead."""
     agent: Word | None = None
     """The agent who talks where a request names none; absent means `default_agent`."""
-    tokens: tuple[SecretStr, ...] = ()
+    tokens: SkipJsonSchema[tuple[SecretStr, ...]] = ()
     """Bearer tokens of those who may ask for calls, from the environment: CALL_AGENT_TOKEN, several with commas.
     Without one, the API takes requests from this machine only."""
     telephony: Telephony = Telephony()
@@ -292,13 +341,26 @@ class CallAgentSettings(Section):
         for index, word in enumerate(self.retry.retry_statuses):
             if normal(word) not in ("busy", "no_answer", "failed"):
                 yield ("retry", "retry_statuses", index), f"{word!r} is none of busy, no_answer, failed"
-        provider = self.telephony.provider
-        if provider == "asterisk" and not self.asterisk.trunks:
+        if not self.enabled:
+            return
+        if self.telephony.provider == "asterisk" and not self.asterisk.trunks:
             yield (
                 ("asterisk", "trunks"),
                 "provider asterisk needs a way out: {main: {dial: 'PJSIP/{number}@trunk'}}",
             )
-        if provider == "twilio" and self.enabled:
+        if self.telephony.provider == "twilio":
             for name in ("account_sid", "from_number"):
                 if not getattr(self.twilio, name):
-                    yield ("twilio", name), "needed, since telephony.provider is twilio"
+                    yield ("twilio", name), "needed, since telephony.provider is twilio (mock calls your browser)"
+
+    def warnings(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """What works, but hardly as it was meant: where, and what to do."""
+        url, twilio = self.server.public_base_url, self.enabled and self.telephony.provider == "twilio"
+        if twilio and url is not None and not url.lower().startswith("https:"):
+            yield ("server", "public_base_url"), f"{url} is not https, as Twilio expects it"
+        if twilio and url is None and self.tunnel.provider == "none":
+            yield ("server", "public_base_url"), "Twilio cannot reach us: set it, or tunnel.provider"
+        if twilio and not self.twilio.validate_signature:
+            yield ("twilio", "validate_signature"), "anybody may call our webhooks"
+        if self.notify.hooks_url and not self.notify.hooks_token.get_secret_value():
+            yield ("notify", "hooks_url"), "nobody is told without NOTIFY_HOOKS_TOKEN in .env"

@@ -11,7 +11,7 @@ from ai_engine.config.providers import make_agent
 from ai_engine.remote.http import SharedHttp
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "examples"
-SECRETS = {"ASTERISK_ARI_USERNAME": "u", "ASTERISK_ARI_PASSWORD": "p"}
+SECRETS = {"ASTERISK_ARI_USERNAME": "u", "ASTERISK_ARI_PASSWORD": "p", "TWILIO_AUTH_TOKEN": "t"}
 KEYS = {"OPENAI_API_KEY": "k", "DEEPGRAM_API_KEY": "k"}
 EXAMPLES = sorted(FOLDER.glob("*.yaml"))
 

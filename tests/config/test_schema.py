@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from ai_engine.config import schema
+from ai_engine.config import call_agent, schema
+from ai_engine.config.call_agent_file import CONFIG_VARIABLE
 from ai_engine.config.overrides import OVERRIDES, SECRETS
 from ai_engine.config.providers import AGENTS, LLM, STT, TTS
 from ai_engine.config.yaml_lines import read
@@ -58,7 +59,12 @@ def test_env_example_names_every_variable_and_no_secret() -> None:
         for kind in kinds.values()
         if "key" in kind.settings.model_fields
     }
-    assert {name for name, _ in lines} - trial == {*OVERRIDES, *SECRETS, *local, *keys}
+    assert {name for name, _ in lines} - trial == {
+        *(*OVERRIDES, *SECRETS, *local, *keys),
+        *(CONFIG_VARIABLE, *call_agent.SECRETS),
+    }
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     assert trial <= set(compose["services"]["asterisk"]["environment"])
-    assert all(value == "" for name, value in lines if "PASSWORD" in name or "KEY" in name)
+    assert all(
+        value == "" for name, value in lines if any(word in name for word in ("PASSWORD", "KEY", "TOKEN", "DATABASE"))
+    )

@@ -223,6 +223,22 @@ async def test_other_formats(format: str, rate: int) -> None:
         assert talk.pcm(ONE) == through(spoken("Good day.", rate))
 
 
+async def test_the_agent_may_sound_better_than_it_hears() -> None:
+    async with talking([Turn("hi", "Good day.")], format="pcmu", output_format="pcm") as (talk, session):
+        assert (talk.agent.input_format, talk.agent.output_format) == (SLIN8, AudioFormat(24000))
+        sound = session.settings["audio"]
+        assert sound["input"]["format"] == {"type": "audio/pcmu"}
+        assert sound["output"]["format"] == {"type": "audio/pcm", "rate": 24000}
+        frame = b"\x10\x02" * SLIN8.frame_samples
+        talk.agent.caller_spoke()
+        for _ in range(10):
+            talk.agent.hear(frame)
+        talk.agent.caller_paused()
+        await talk.ended(1)
+        assert session.turns[0].pcm == ulaw_to_pcm(pcm_to_ulaw(frame * 10))
+        assert talk.pcm(ONE) == spoken("Good day.", 24000)
+
+
 # -- turns the engine hears --------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from ai_engine.providers.openai_realtime.caller_sound import CallerSound
 from ai_engine.providers.openai_realtime.caller_words import CallerWords, Understood
 from ai_engine.providers.openai_realtime.responses import Response, Responses
 from ai_engine.providers.openai_realtime.settings import OpenAIRealtimeSettings
-from ai_engine.providers.openai_realtime.wire import CODECS, Message
+from ai_engine.providers.openai_realtime.wire import Message
 from ai_engine.remote.socket import RemoteSocket
 from ai_engine.session.ports import Briefing, Fitting
 from ai_engine.text.keys import pressed
@@ -72,15 +72,15 @@ class OpenAIRealtimeAgent:
         self._settings = settings
         self._key = fitting.keys[settings.key]
         self._heartbeat_seconds = fitting.heartbeat_seconds
-        self._codec = CODECS[settings.format]
-        self.input_format: AudioFormat = self._codec.format
+        heard, self._codec = wire.codecs(settings)
+        self.input_format: AudioFormat = heard.format
         self.output_format: AudioFormat = self._codec.format
         self.patience_seconds = _PATIENCE_SECONDS[settings.turn_detection]
         self._has_ears = settings.turn_detection != "engine"
         self._socket: RemoteSocket | None = None
         self._briefing: Briefing | None = None
         self._responses = Responses(self._send)
-        self._sound = CallerSound(self._codec, fitting.preroll_ms, self._send, always=self._has_ears)
+        self._sound = CallerSound(heard, fitting.preroll_ms, self._send, always=self._has_ears)
         self._words = CallerWords()
         self._replies = count(1)
         self._listening = False

@@ -22,6 +22,8 @@ class OpenAIRealtimeSettings(Section):
     """Who speaks."""
     format: Literal["pcmu", "pcma", "pcm"] = "pcmu"
     """How sound travels: G.711 at 8 kHz, as on the telephone, or `pcm` at 24 kHz, which is six times as much."""
+    output_format: Literal["pcmu", "pcma", "pcm"] | None = None
+    """The same for the agent's voice alone; null: as `format`."""
     turn_detection: Literal["engine", "server_vad", "semantic_vad"] = "engine"
     """Who decides when the caller is done: the engine's own ear, or the provider, which then hears all of the call."""
     transcription: Word | None = "gpt-4o-mini-transcribe"

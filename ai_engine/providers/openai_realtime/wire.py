@@ -33,14 +33,20 @@ CODECS = {
     "pcm": Codec(AudioFormat(24000), {"type": "audio/pcm", "rate": 24000}, bytes, bytes),
 }
 
+
+def codecs(settings: OpenAIRealtimeSettings) -> tuple[Codec, Codec]:
+    """Of the caller's sound, and of the agent's."""
+    return CODECS[settings.format], CODECS[settings.output_format or settings.format]
+
+
 COMMIT: Message = {"type": "input_audio_buffer.commit"}
 CLEAR: Message = {"type": "input_audio_buffer.clear"}
 
 
 def session_update(settings: OpenAIRealtimeSettings, briefing: Briefing) -> Message:
     """Everything the session is to know before anybody speaks."""
-    codec = CODECS[settings.format]
-    hears: Message = {"format": codec.name, "turn_detection": None}
+    heard, spoken = codecs(settings)
+    hears: Message = {"format": heard.name, "turn_detection": None}
     if settings.turn_detection != "engine":
         hears["turn_detection"] = {
             "type": settings.turn_detection,
@@ -57,7 +63,7 @@ def session_update(settings: OpenAIRealtimeSettings, briefing: Briefing) -> Mess
         "output_modalities": ["audio"],
         "audio": {
             "input": hears,
-            "output": {"format": codec.name, "voice": settings.voice, "speed": settings.speed},
+            "output": {"format": spoken.name, "voice": settings.voice, "speed": settings.speed},
         },
     }
     if briefing.tools:
