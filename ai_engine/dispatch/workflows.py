@@ -1,7 +1,8 @@
 """The life of a call as durable workflows: each step is written down, and after a crash the next one follows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextvars
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol, TypeVar
@@ -126,7 +127,7 @@ async def attempt_workflow(call_id: str, number: int) -> None:
     if not await _step(steps.prepare, call_id, number) or not await _step(steps.start, call_id, number):
         return
     # No step: whoever carries this on after a crash has to watch, too.
-    await steps.watch(call_id, number)
+    await _apart(steps.watch(call_id, number))
     while (seconds := await _step(steps.seconds_left, call_id, number)) is not None:
         if seconds <= 0:
             await _step(steps.overdue, call_id, number)
@@ -176,11 +177,16 @@ async def _tell(call_id: str) -> None:
         pause = min(pause * 4, _LONGEST_RETRY_SECONDS)
 
 
-async def _step(step: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
+async def _step(step: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
     async def taken() -> _T:
-        return await step(*arguments)
+        return await _apart(step(*arguments))
 
     return await DBOS.run_step_async({"name": step.__name__}, taken)
+
+
+async def _apart(work: Coroutine[Any, Any, _T]) -> _T:
+    """Done as if nobody knew of a workflow: what ``work`` begins and leaves running is no part of one."""
+    return await asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
 
 def _in_use() -> Steps:

@@ -95,14 +95,16 @@ async def open_desk(
     clock: Callable[[], float] = time.time,
     url: str = "",
     engine_name: str = "one",
+    told: Callable[[CallRecord], None] | None = None,
 ) -> AsyncIterator[Desk]:
-    """``url`` of a PostgreSQL in place of files in ``directory``."""
+    """``url`` of a PostgreSQL in place of files in ``directory``; ``told`` hears of the notifications in place of
+    ``Desk.told``."""
     given = CallAgentSettings.model_validate_json(json.dumps({**FAST, **(settings or {})}))
     network, calendar = network or ToyNetwork(), calendar or PaperCalendar()
-    told: list[CallRecord] = []
+    heard: list[CallRecord] = []
 
     async def notify(record: CallRecord) -> bool:
-        told.append(record)
+        (told or heard.append)(record)
         return True
 
     async def urls() -> Urls:
@@ -129,7 +131,7 @@ async def open_desk(
     network.report = dispatch.report
     await dispatch.open(url or sqlite_url(directory / "dbos.sqlite"))
     try:
-        yield Desk(dispatch, network, calendar, told)
+        yield Desk(dispatch, network, calendar, heard)
     finally:
         await dispatch.close()
         database.close()
