@@ -1,7 +1,7 @@
 """The sound that Asterisk is sent before it is due, on the media WebSocket, where Asterisk keeps the time."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
@@ -24,6 +24,16 @@ class Source(Protocol):
     def upcoming(self, frames: int) -> Sequence[bytes]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What a peer who plays sound in its own time is told, in its own words."""
+
+    flush: str
+    """Forget what is queued."""
+    mark: Callable[[str], str] | None
+    """Say when the queue has come to the mark of this name; None where the peer knows no marks."""
+
+
 @dataclass(slots=True)
 class _Mark:
     number: int
@@ -41,15 +51,19 @@ class Lookahead:
     that long before it is due. Silence goes frame by frame, so that a reply has nothing to wait for.
     """
 
-    def __init__(self, ahead_ms: int, silence: bytes, *, is_json: bool = True) -> None:
-        """``silence`` is one frame; in plain text no marks are set, and ``lag_ms`` stays 0."""
+    def __init__(
+        self, ahead_ms: int, silence: bytes, *, is_json: bool = True, commands: Commands | None = None
+    ) -> None:
+        """``silence`` is one frame, or empty for a peer that plays silence by itself; in plain text no marks are set,
+        and ``lag_ms`` stays 0. ``commands`` are for a peer that is no Asterisk."""
+        commands = commands or _of_asterisk(is_json)
         self.lag_ms = 0.0
         """How much later than ``next_frame`` gave it a frame is played, never below 0. Half of it is the latest
         measurement in this stretch of speech, so that one late message does not weigh too much."""
         self._ahead = ahead_ms // FRAME_MS
         self._silence = silence
-        self._marking = is_json
-        self._flush = encode_command("FLUSH_MEDIA", is_json=is_json)
+        self._mark_command = commands.mark
+        self._flush = commands.flush
         self._sent = 0
         self._given = 0
         """Frames of speech that Asterisk was sent, and those of them that ``next_frame`` has given."""
@@ -157,7 +171,8 @@ class Lookahead:
             self._quiet_ms = 0.0
             self._latest.clear()
         self._quiet_ms += FRAME_MS
-        out.append(self._silence)
+        if self._silence:
+            out.append(self._silence)
         return out
 
     def _speak(self, fresh: list[bytes], source: Source, now: float) -> list[str | bytes]:
@@ -181,7 +196,7 @@ class Lookahead:
         if self._quiet_ms <= self.lag_ms + FRAME_MS:
             return []
         self._marks.clear()
-        return [self._flush]
+        return [self._flush] if self._silence else []
 
     def _not_played(self, now: float) -> list[bytes]:
         """Of the latest frames those that Asterisk, as late as it is, has not come to; none if they are too many."""
@@ -189,14 +204,19 @@ class Lookahead:
         return list(self._latest)[-waiting:] if 0 < waiting <= len(self._latest) else []
 
     def _mark(self, out: list[str | bytes], due: float | None) -> None:
-        if not self._marking:
+        if self._mark_command is None:
             return
         self._mark_number += 1
         self._mark_next = self._sent + _MARK_FRAMES
         self._marks.append(_Mark(self._mark_number, self._sent, due))
-        out.append(encode_command("MARK_MEDIA", str(self._mark_number)))
+        out.append(self._mark_command(str(self._mark_number)))
 
     def _note_due(self, now: float) -> None:
         for mark in self._marks:
             if mark.position == self._given:
                 mark.due = now
+
+
+def _of_asterisk(is_json: bool) -> Commands:
+    flush = encode_command("FLUSH_MEDIA", is_json=is_json)
+    return Commands(flush, (lambda name: encode_command("MARK_MEDIA", name)) if is_json else None)
