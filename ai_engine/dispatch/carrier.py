@@ -171,6 +171,11 @@ class Carrier:
             return None
         return await self._put_off(record, retry.initial_delay_ms / 1000, "to put it right", kind="retry")
 
+    async def broke(self, call_id: str, number: int, reason: str) -> None:
+        news = Progress(Status.FAILED, reason=f"a defect of the engine: {reason}", retryable=False)
+        if not await asyncio.to_thread(self._store.progress, call_id, number, news):
+            await self._fail(call_id, news.reason)
+
     async def settle(self, call_id: str) -> bool:
         record = await self._record(call_id)
         if record is None:

@@ -34,7 +34,6 @@ _FIRST_NEWS_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 _BOOKING_SECONDS = 6.0
 """So long somebody on the telephone waits for the calendar."""
-_HOUSEKEEPING_SECONDS = 5.0
 _DAY_SECONDS = 24 * 3600.0
 _MINUTE_SECONDS = 60.0
 _QUEUE_POLL_SECONDS = 0.2
@@ -107,7 +106,7 @@ class Dispatch:
             self._housekeeper.cancel()
             await asyncio.gather(self._housekeeper, return_exceptions=True)
             self._housekeeper = None
-            workflows.use(None)
+            await workflows.leave_off()
             await _destroy()
             await asyncio.to_thread(self._fleet.leave)
 
@@ -252,7 +251,7 @@ class Dispatch:
     async def _keep_house(self) -> None:
         swept = 0.0
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            await asyncio.sleep(self._fleet.beat_seconds)
             try:
                 lost = await asyncio.to_thread(self._fleet.beat)
                 if lost:

@@ -17,9 +17,19 @@ _LOST_SECONDS = 30.0
 class Fleet:
     """Every method blocks for as long as a write takes."""
 
-    def __init__(self, database: Database, name: str, clock: Callable[[], float], lock: Path | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        clock: Callable[[], float],
+        lock: Path | None = None,
+        lost_seconds: float = _LOST_SECONDS,
+    ) -> None:
         """``name`` of this engine; ``lock`` is a file that one engine holds at a time, where they share a disk."""
         self.name = name
+        self.beat_seconds = lost_seconds / 6
+        """How often ``beat`` is due."""
+        self._lost_seconds = lost_seconds
         self._database = database
         self._clock = clock
         self._lock_path = lock
@@ -50,7 +60,7 @@ class Fleet:
             alive = update(engines).where(engines.c.name == self.name).values(seen_at=now)
             if connection.execute(alive).rowcount == 0:
                 connection.execute(insert(engines).values(name=self.name, seen_at=now))
-            gone = select(engines.c.name).where(engines.c.seen_at < now - _LOST_SECONDS)
+            gone = select(engines.c.name).where(engines.c.seen_at < now - self._lost_seconds)
             lost = list(connection.execute(gone).scalars())
             if lost:
                 connection.execute(delete(engines).where(engines.c.name.in_(lost)))

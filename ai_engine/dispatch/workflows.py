@@ -3,11 +3,14 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
+import structlog
 from dbos import DBOS, SetWorkflowID, error
+from sqlalchemy.exc import SQLAlchemyError
+
+log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
@@ -20,6 +23,8 @@ _NO_LIMIT: int | None = None
 _BOOKING_WAIT_SECONDS = 3600.0
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 _NOTIFY_TRIES = 8
+_TRIES = 5
+"""Of a step that fails for no reason we know of."""
 _LOOK_SECONDS = 0.2
 """How often a database without notifications is asked whether an attempt is over."""
 
@@ -67,6 +72,10 @@ class Steps(Protocol):
         """When to dial again; None: never."""
         ...
 
+    async def broke(self, call_id: str, number: int, reason: str) -> None:
+        """A defect of ours: the attempt has failed."""
+        ...
+
     async def settle(self, call_id: str) -> bool:
         """Nothing more will happen; whether somebody wants to be told."""
         ...
@@ -85,12 +94,23 @@ class Steps(Protocol):
 
 
 _steps: Steps | None = None
+_under_way: set[asyncio.Task[Any]] = set()
 
 
-def use(steps: Steps | None) -> None:
+def use(steps: Steps) -> None:
     """Whose steps the workflows of this process take; DBOS knows workflows by their name only."""
     global _steps  # noqa: PLW0603
     _steps = steps
+
+
+async def leave_off() -> None:
+    """End all of this process where they are, and begin none; whoever launches DBOS next carries them on."""
+    global _steps  # noqa: PLW0603
+    _steps = None
+    while _under_way:
+        for task in _under_way:
+            task.cancel()  # DBOS writes down no end of a workflow that ends so
+        await asyncio.wait(_under_way)
 
 
 def attempt_id(call_id: str, number: int) -> str:
@@ -104,7 +124,7 @@ def booking_id(key: str) -> str:
 @DBOS.workflow(name="offhook.call", max_recovery_attempts=_NO_LIMIT)
 async def call_workflow(call_id: str) -> None:
     """From the request to the last attempt, and what came of it."""
-    steps = _in_use()
+    steps = _take_up()
     for number in count(1):
         if not await _until_allowed(call_id, number):
             break
@@ -121,7 +141,7 @@ async def call_workflow(call_id: str) -> None:
 @DBOS.workflow(name="offhook.attempt", max_recovery_attempts=_NO_LIMIT)
 async def attempt_workflow(call_id: str, number: int) -> None:
     """One time that the number is dialled; it holds its line until the call is over."""
-    steps = _in_use()
+    steps = _take_up()
     if not await _step(steps.begin, call_id, number):
         return
     if not await _step(steps.prepare, call_id, number) or not await _step(steps.start, call_id, number):
@@ -138,7 +158,7 @@ async def attempt_workflow(call_id: str, number: int) -> None:
 @DBOS.workflow(name="offhook.booking", max_recovery_attempts=_NO_LIMIT)
 async def booking_workflow(key: str) -> dict[str, Any]:
     """An appointment that was confirmed on the telephone gets into the calendar, however long that takes."""
-    steps = _in_use()
+    steps = _take_up()
     pause = _FIRST_RETRY_SECONDS
     while (answer := await _step(steps.create_event, key)) is None:
         await DBOS.sleep_async(pause)
@@ -163,8 +183,12 @@ async def _attempt(call_id: str, number: int) -> None:
     queue = await _step(_in_use().queue_of, call_id)
     with SetWorkflowID(attempt_id(call_id, number)):
         handle = await DBOS.enqueue_workflow_async(queue, attempt_workflow, call_id, number)
-    with suppress(error.DBOSAwaitedWorkflowCancelledError):  # canceled while it waited for a line
+    try:
         await handle.get_result(polling_interval_sec=_LOOK_SECONDS)
+    except error.DBOSAwaitedWorkflowCancelledError:
+        pass  # canceled while it waited for a line
+    except Exception as defect:  # noqa: BLE001 - the edge of an attempt: the call must come to an end all the same
+        await _step(_in_use().broke, call_id, number, f"{type(defect).__name__}: {defect}")
 
 
 async def _tell(call_id: str) -> None:
@@ -179,7 +203,15 @@ async def _tell(call_id: str) -> None:
 
 async def _step(step: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
     async def taken() -> _T:
-        return await _apart(step(*arguments))
+        for tries in count(1):
+            try:
+                return await _apart(step(*arguments))
+            except Exception as trouble:  # noqa: BLE001 - every step may be taken again
+                if tries >= _TRIES and not isinstance(trouble, SQLAlchemyError):  # a database comes back
+                    raise
+                log.exception("a step failed and is taken again", step=step.__name__, of=arguments, tries=tries)
+            await asyncio.sleep(min(_FIRST_RETRY_SECONDS * 2.0**tries, _LONGEST_RETRY_SECONDS))
+        raise AssertionError
 
     return await DBOS.run_step_async({"name": step.__name__}, taken)
 
@@ -187,6 +219,15 @@ async def _step(step: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -
 async def _apart(work: Coroutine[Any, Any, _T]) -> _T:
     """Done as if nobody knew of a workflow: what ``work`` begins and leaves running is no part of one."""
     return await asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
+
+def _take_up() -> Steps:
+    """The steps, for a workflow that begins, or begins again."""
+    steps, task = _in_use(), asyncio.current_task()
+    assert task is not None
+    _under_way.add(task)
+    task.add_done_callback(_under_way.discard)
+    return steps
 
 
 def _in_use() -> Steps:

@@ -132,7 +132,7 @@ class Fate:
         return functools.wraps(method)(now)
 
 
-async def main(directory: Path, dies_at: int) -> None:
+async def main(directory: Path, dies_at: int, url: str = "", engine: str = "one", *, asks: bool = True) -> None:
     fate = Fate(dies_at)
     writes = ("add_call", "change", "settle", "reserve", "begin_attempt", "prepared", "claim_start", "started")
     fate.rule(Store, *writes, "progress", "ask_booking", "answer_booking", "note")
@@ -143,9 +143,21 @@ async def main(directory: Path, dies_at: int) -> None:
     settings = {"retry": {"initial_delay_ms": 10, "max_attempts": 5}}
     told = Ledger(directory / "told")
     calendar = LastingCalendar(directory)
-    async with open_desk(directory, settings, network, calendar, told=lambda record: told.write(record.id)) as desk:
+    async with open_desk(
+        directory,
+        settings,
+        network,
+        calendar,
+        url=url,
+        engine_name=engine,
+        told=lambda record: told.write(record.id),
+        lost_seconds=2.0,
+    ) as desk:
         network.book = desk.dispatch.book
         known = await desk.dispatch.calls()
+        while not asks and not known:
+            await asyncio.sleep(0.05)
+            known = await desk.dispatch.calls()
         record = known[0] if known else await desk.call(**{**BOOK, "idempotencyKey": "the one"})
         await desk.settled(record.id)
         await desk.until(record.id, lambda _: bool(told.read()))
@@ -153,4 +165,5 @@ async def main(directory: Path, dies_at: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    directory, dies_at, *rest = sys.argv[1:]
+    asyncio.run(main(Path(directory), int(dies_at), *rest[:2], asks="waits" not in rest))

@@ -295,3 +295,38 @@ async def test_failure_is_told_of_only_where_somebody_wants_to_know(tmp_path: Pa
         record = await desk.settled((await desk.call()).id)
         await desk.until(record.id, lambda _: bool(desk.told))
         assert desk.told[0].status is Status.BUSY
+
+
+# -- defects ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_step_that_fails_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ToyNetwork([[ANSWERED, DONE]])
+    real, failures = network.prepare_call, 1
+
+    async def sometimes(attempt: Any) -> str:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError("once")
+        return await real(attempt)
+
+    network.prepare_call = sometimes  # type: ignore[method-assign]
+    monkeypatch.setattr("ai_engine.dispatch.workflows._FIRST_RETRY_SECONDS", 0.01)
+    async with open_desk(tmp_path, network=network) as desk:
+        record = await desk.settled((await desk.call()).id)
+        assert (record.status, record.attempt) == (Status.COMPLETED, 1)
+
+
+async def test_a_defect_ends_the_call_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ToyNetwork()
+
+    async def broken(attempt: Any) -> str:
+        raise ZeroDivisionError("ours")
+
+    network.prepare_call = broken  # type: ignore[method-assign]
+    monkeypatch.setattr("ai_engine.dispatch.workflows._FIRST_RETRY_SECONDS", 0.01)
+    async with open_desk(tmp_path, network=network) as desk:
+        record = await desk.settled((await desk.call()).id)
+        assert record.status is Status.FAILED
+        assert record.last_error == "a defect of the engine: ZeroDivisionError: ours"

@@ -96,6 +96,7 @@ async def open_desk(
     url: str = "",
     engine_name: str = "one",
     told: Callable[[CallRecord], None] | None = None,
+    lost_seconds: float = 30.0,
 ) -> AsyncIterator[Desk]:
     """``url`` of a PostgreSQL in place of files in ``directory``; ``told`` hears of the notifications in place of
     ``Desk.told``."""
@@ -112,7 +113,7 @@ async def open_desk(
 
     database = Database(url or sqlite_url(directory / "calls.sqlite"))
     store = Store(database, clock)
-    fleet = Fleet(database, engine_name, clock, None if url else directory / "calls.lock")
+    fleet = Fleet(database, engine_name, clock, None if url else directory / "calls.lock", lost_seconds)
     dispatch = Dispatch(
         given,
         network,
@@ -129,8 +130,8 @@ async def open_desk(
         chance=lambda: 0.5,
     )
     network.report = dispatch.report
-    await dispatch.open(url or sqlite_url(directory / "dbos.sqlite"))
     try:
+        await dispatch.open(url or sqlite_url(directory / "dbos.sqlite"))
         yield Desk(dispatch, network, calendar, heard)
     finally:
         await dispatch.close()
