@@ -55,10 +55,10 @@ class Leg:
     def ended(self, reason: str) -> None:
         self.over = reason
 
-    def play(self, ulaw: bytes) -> None:
-        """In frames of 20 ms, all at once."""
-        for begin in range(0, len(ulaw), 160):
-            self.send(encode_sound(self.start.stream_sid, ulaw[begin : begin + 160]))
+    def play(self, ulaw: bytes, piece_bytes: int = 4000) -> None:
+        """All at once."""
+        for begin in range(0, len(ulaw), piece_bytes):
+            self.send(encode_sound(self.start.stream_sid, ulaw[begin : begin + piece_bytes]))
 
     def mark(self, name: str) -> None:
         self.send(encode_mark(self.start.stream_sid, name))
@@ -146,7 +146,9 @@ class Desk:
         del self.attempts[call_id]
         delay = delay_seconds(self._retry, news.status, number, retryable=news.retryable, chance=0.5)
         if delay is None:
-            self.settle(call_id, outcome="not_scheduled" if news.status is Status.COMPLETED else None)
+            booked = self.records[call_id].scheduled_event is not None
+            outcome = "scheduled" if booked else "not_scheduled"
+            self.settle(call_id, outcome=outcome if news.status is Status.COMPLETED else None)
             return
         self.change(call_id, next_attempt_at=datetime.now(UTC) + timedelta(seconds=delay))
         self.note(call_id, "retry", f"in {delay:g} s")
