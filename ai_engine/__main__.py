@@ -15,6 +15,7 @@ from ai_engine.config import EngineConfig, load
 from ai_engine.config.schema import text as schema_text
 from ai_engine.errors import ConfigError
 from ai_engine.observe.logs import LogPipe, start_logging
+from ai_engine.web import commands as call_agent
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with suppress(ImportError):  # not built for every platform
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tried = getattr(options, "providers", None)
     if options.command == "schema":
         return _schema(options.check)
+    if options.command in call_agent.COMMANDS:
+        return call_agent.run(options, os.environ, engine_version())  # noqa: TID251  as below
     if tried is None and any(getattr(options, name, None) is not None for name in _OF_PROVIDERS):
         parser.error(f"{', '.join(f'--{name}' for name in _OF_PROVIDERS)} go with --providers")
     try:
@@ -131,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="serve calls until SIGTERM (the default)")
     _add_check(commands)
+    call_agent.add_commands(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.add_argument("--check", type=Path, metavar="FILE", help="exit 1 when FILE is stale, print nothing")
     return parser

@@ -54,8 +54,7 @@ class Listener:
         if self._ticking is None:
             return
         ticking, self._ticking = self._ticking, None
-        self._server.should_exit = True
-        await ticking
+        ticking.cancel()  # all it does is to keep the date
         await self._server.shutdown(sockets=self._sockets)
 
 

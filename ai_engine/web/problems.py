@@ -11,7 +11,15 @@ from starlette.responses import JSONResponse
 from ai_engine.jobs.request import CallRequest
 
 Kind = Literal[
-    "bad-request", "call-refused", "no-such-call", "key-reused", "not-allowed", "too-large", "too-slow", "failed"
+    "bad-request",
+    "call-refused",
+    "failed",
+    "key-reused",
+    "no-such-call",
+    "not-allowed",
+    "too-large",
+    "too-slow",
+    "unreachable",
 ]
 
 URN = "urn:offhook:"

@@ -1,0 +1,1 @@
+"""Tries MCP servers, ours and others', from a shell."""
