@@ -54,6 +54,8 @@ def _lay_in_json(document: Document, given: Mapping[str, Given], folder: Path) -
         laid = read_section(folder / named, (_SECTION,), CallAgentSettings)
     else:
         return JsonSection()
+    if "file" in laid.data:
+        laid.problems.append((laid.origins[(_SECTION, "file")], "this file cannot name another one"))
     if isinstance(section, dict):
         laid.merge_into(section)
     else:

@@ -183,6 +183,7 @@ MOCK = '{"telephony": {"provider": "mock"},\n'
             '"server": {"publicBaseUrl": "https://a", "public_base_url": "https://b"}}',
             "server.public_base_url: written",
         ),
+        ('"file": "k.json"}', "file: this file cannot name another one"),
         ('"server": 7}', "server: must be a section with keys of its own"),
         ('"agent": "nobody"}', "agent: there is no agent 'nobody' below agents"),
         (
