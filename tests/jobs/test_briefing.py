@@ -1,0 +1,58 @@
+"""What the agent of an outbound call is told."""
+
+from datetime import UTC, datetime
+
+from ai_engine.jobs.briefing import CALENDAR_TOOLS, JOB_FACTS, assignment
+from ai_engine.jobs.ports import Assignment
+from ai_engine.jobs.record import CallRecord
+from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.settings import CallAgentSettings, Defaults, Manners, Voicemail
+
+NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
+
+
+def told(settings: CallAgentSettings | None = None, put_right: str = "", **changes: object) -> Assignment:
+    request = CallRequest.model_validate({"to": "+15550100", "goal": "A check-up", "durationMinutes": 30, **changes})
+    record = CallRecord(id="c1", request=request, attempt=2, created_at=NOW, updated_at=NOW)
+    return assignment(settings or CallAgentSettings(), record, "reception", "Europe/Berlin", NOW, put_right)
+
+
+def test_all_facts_are_there_and_all_are_texts() -> None:
+    errand = told(calleeName="Dr. Who", windowStart="2026-12-02T09:00:00")
+    assert tuple(errand.facts) == JOB_FACTS
+    assert errand.facts["window_start"] == "2026-12-02T09:00:00+01:00"
+    assert errand.facts["today"] == "Tuesday, 01 December 2026, 13:00"
+    assert (errand.call_id, errand.attempt, errand.agent, errand.tools) == ("c1", 2, "reception", CALENDAR_TOOLS)
+
+
+def test_time_zone_and_hours_come_from_request_then_settings_then_machine() -> None:
+    assert told().facts["timezone"] == "Europe/Berlin"
+    at_home = CallAgentSettings(defaults=Defaults(timezone="Asia/Tokyo"))
+    assert told(at_home).facts["timezone"] == "Asia/Tokyo"
+    assert told(at_home, timezone="America/New_York").facts["timezone"] == "America/New_York"
+    assert '"start":"09:00"' in told().facts["working_hours"]
+
+
+def test_it_says_what_it_is_before_anything_else() -> None:
+    greeting = told(calleeName="Dr. Who", userName="Ana").greeting
+    assert greeting.startswith("Hello, Dr. Who. I am an automated assistant, and this call may be recorded.")
+    assert "on behalf of Ana" in greeting
+    silent = told(CallAgentSettings(manners=Manners(disclosure="")))
+    assert silent.greeting == "Hello. It is about this: A check-up."
+
+
+def test_a_machine_is_told_only_what_the_operator_wants() -> None:
+    assert told().message == ""
+    leaves = CallAgentSettings(manners=Manners(voicemail=Voicemail(action="leave_message")))
+    assert told(leaves, calleeName="Ana").message.startswith("Hello, this is an automated call for Ana.")
+    assert told(leaves).message.startswith("Hello, this is an automated call.")
+
+
+def test_a_broken_promise_is_put_right() -> None:
+    assert "Apologise" in told(put_right="ten o'clock was confirmed").instructions
+    assert "Apologise" not in told().instructions
+
+
+def test_a_request_may_choose_agent_voice_and_language() -> None:
+    errand = told(agent="booking", locale="de-DE", voice="marin")
+    assert (errand.agent, errand.language, errand.voice) == ("booking", "de-DE", "marin")
