@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 """It rings so many times as long as a real telephone: somebody has to open the page first."""
 
 _CALLS_KEPT = 2000
-_LINES_KEPT = 500
+_LINES_KEPT = 2000
 
 _NEWS = {
     "queued": Progress(Status.DIALING),

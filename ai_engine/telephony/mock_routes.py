@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from html import escape
 from importlib.resources import files
 from itertools import count
@@ -36,10 +37,14 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_RECONNECT = "retry: 500\n"
+"""Milliseconds after which a page asks again that was cut off."""
 _TICK_SECONDS = 0.1
 _TICKS_PER_LOOK = 5
 """The transcript lies in memory, the record in a database."""
 _TICKS_PER_SIGN_OF_LIFE = 150
+
+_NOT_YET = 202
 
 _SHOWN: Any = {
     "request": {"to", "goal", "callee_name", "user_name"},
@@ -76,7 +81,10 @@ def add_mock_routes(router: APIRouter, network: "MockTelephony") -> None:
     async def page(call_id: CallId = "") -> Response:
         status, notice = await _unfit(network, call_id)
         line = None if notice else network.line(call_id)
-        return _page(template, call_id, line.attempt.token if line else "", notice, status)
+        token = line.attempt.token if line else ""
+        soon = "yes" if status == _NOT_YET else ""
+        values = {"call_id": call_id, "token": token, "soon": soon, "notice": notice}
+        return HTMLResponse(_filled(template, values), status, headers=_HEADERS)
 
     @router.get("/mock/assets/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
@@ -110,20 +118,18 @@ async def _unfit(network: "MockTelephony", call_id: str) -> tuple[int, str]:
     if record.settled:
         return 410, f"This call is over: {record.outcome or record.status.value}.".replace("_", " ")
     if network.line(call_id) is None:
-        return 200, "This call has not been dialled yet; load the page again in a moment."
+        return _NOT_YET, "This call has not been dialled yet."
     return 200, ""
 
 
-def _page(template: str, call_id: str, token: str, notice: str, status: int) -> Response:
-    filled = template
-    for name, value in {"call_id": call_id, "token": token, "notice": notice}.items():
-        filled = filled.replace(f"{{{name}}}", escape(value))
-    return HTMLResponse(filled, status, headers=_HEADERS)
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """In one go: what is filled in may look like a place itself."""
+    return re.sub(r"{(\w+)}", lambda place: escape(values[place[1]]), template)
 
 
 async def _events(network: "MockTelephony", call_id: str) -> AsyncIterator[str]:
     """Server-Sent Events: ``hello``, and then ``line``, ``note`` and ``state`` as they come, until the call is over."""
-    yield _event("hello", {})
+    yield _RECONNECT + _event("hello", {})
     reader = _Reader(network, call_id)
     for tick in count():
         if network.closed or reader.phase == "over":

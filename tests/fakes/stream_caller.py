@@ -7,7 +7,7 @@ when ``clear`` drops it.
     async with StreamCaller.answering("http://127.0.0.1:4545", call_id) as caller:
         await caller.say(pcm)                      # or read_wav("hello.wav")
         await until(lambda: caller.heard_ms > 2000)
-        caller.press("1")
+        await caller.press("1")
 """
 
 import asyncio

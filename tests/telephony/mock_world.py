@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, FastAPI
-
 from ai_engine.jobs.ports import Assignment, Attempt, RouteContext, Urls
 from ai_engine.jobs.record import CallRecord, TimelineEntry
 from ai_engine.jobs.request import CallRequest, Report
@@ -27,7 +25,7 @@ from ai_engine.protocol.media_streams import (
     encode_sound,
 )
 from ai_engine.telephony.mock import MockTelephony, TranscriptBoard
-from ai_engine.web.listener import Listener
+from ai_engine.web.server import WebServer
 
 
 @dataclass
@@ -205,14 +203,11 @@ async def mock_world(retry_ms: int = 0, most: int = 3) -> AsyncIterator[World]:
     door, board = Door(), TranscriptBoard()
     network = desk.network = MockTelephony(Server(), door, lambda: desk, board)
     context = RouteContext(lambda: desk.urls, desk.find, desk.report, desk.note)
-    router, app = APIRouter(), FastAPI()
-    network.register_routes(router, context)
-    app.include_router(router)
-    listener = Listener(app, "127.0.0.1", 0, most_connections=100, most_message_bytes=100_000)
-    await listener.start()
-    desk.urls = Urls(local=f"http://127.0.0.1:{listener.port}")
+    server = WebServer(Server(port=0), [], desk, [network], context, dict)
+    await server.start()
+    desk.urls = Urls(local=f"http://127.0.0.1:{server.port}")
     try:
         yield World(network, desk, door, board, context, desk.urls.local)
     finally:
         await network.close()
-        await listener.stop()
+        await server.stop()

@@ -6,7 +6,7 @@ const { callId } = document.body.dataset;
 const query = new URLSearchParams(location.search);
 const WORDS = { queued: "queued", dialing: "ringing", in_progress: "talking", no_answer: "not answered" };
 const QUIET_DB = -60;
-const RELOAD_MS = 2000;
+const RELOAD_MS = 1000;
 
 const at = (id) => document.getElementById(id);
 const answer = at("answer");
@@ -79,8 +79,13 @@ function follow() {
   events.onerror = () => events.readyState === EventSource.CLOSED && reloadSoon();
 }
 
+// Not before the engine is there, and nobody talks.
 function reloadSoon() {
-  setTimeout(() => (phone ? reloadSoon() : location.reload()), RELOAD_MS);
+  setTimeout(async () => {
+    const there = !phone && (await fetch(location.href).catch(() => null));
+    if (there && there.status < 500) location.reload();
+    else reloadSoon();
+  }, RELOAD_MS);
 }
 
 function update(state) {
@@ -216,9 +221,10 @@ function begin() {
   document.addEventListener("pointerdown", () => phone?.resume());
   window.addEventListener("pagehide", () => phone?.hangUp("the page was left"));
   if (at("notice").textContent) notice(at("notice").textContent, true);
-  at("call").hidden = !token;
   refresh();
   if (token) follow();
+  else if (document.body.dataset.soon) reloadSoon();
+  for (const part of document.querySelectorAll(".of-call")) part.hidden = !token;
 }
 
 begin();
