@@ -1,7 +1,7 @@
 """The few things we ask of Asterisk, typed; the only module that knows aioari."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import aioari.client
@@ -39,6 +39,11 @@ class Ari:
     async def close(self) -> None:
         await self._transport.close()
 
+    @property
+    def app(self) -> str:
+        """The name of our application."""
+        return self._app
+
     # -- Asterisk itself ---------------------------------------------------------------------------------------
 
     async def version(self) -> str:
@@ -51,6 +56,16 @@ class Ari:
             "asterisk",
             "listModules",
         )
+
+    async def module_runs(self, name: str) -> bool:
+        try:
+            return await self._read(
+                lambda found: found["status"] == "Running", "asterisk", "getModule", moduleName=name
+            )
+        except AsteriskError as error:
+            if error.status in (404, 409):
+                return False
+            raise
 
     async def event_socket(self) -> aiohttp.ClientWebSocketResponse:
         """Join as our application: from now on its channels come to us."""
@@ -73,6 +88,24 @@ class Ari:
 
     async def channel(self, channel_id: str) -> Channel:
         return await self._read(parse_channel, "channels", "get", channelId=channel_id)
+
+    async def create_channel(self, channel_id: str, dial_string: str, variables: Mapping[str, str]) -> None:
+        """A channel in our application that nobody has called yet; functions may stand among the ``variables``.
+
+        Status 409: there is such a channel already. 500: the endpoint, or its technology, does not exist.
+        """
+        await self._ask(
+            "channels",
+            "create",
+            app=self._app,
+            channelId=channel_id,
+            endpoint=dial_string,
+            variables=dict(variables),
+        )
+
+    async def dial(self, channel_id: str, seconds: int) -> None:
+        """Call whom the channel was created for, for at most so long; done twice it ends the call."""
+        await self._ask("channels", "dial", channelId=channel_id, timeout=seconds)
 
     async def answer(self, channel_id: str) -> None:
         await self._ask("channels", "answer", channelId=channel_id)

@@ -11,16 +11,19 @@ from typing import Any
 _BASE_PATH = "/ari"
 
 _REQUESTS = (
-    # resource, aioari's name, method, path, query parameters
+    # resource, aioari's name, method, path, parameters in query or body
     ("applications", "get", "GET", "/applications/{applicationName}", ""),
     ("asterisk", "getInfo", "GET", "/asterisk/info", "only"),
     ("asterisk", "listModules", "GET", "/asterisk/modules", ""),
+    ("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", ""),
     ("bridges", "list", "GET", "/bridges", ""),
     ("bridges", "createWithId", "POST", "/bridges/{bridgeId}", "type name"),
     ("bridges", "destroy", "DELETE", "/bridges/{bridgeId}", ""),
     ("bridges", "addChannel", "POST", "/bridges/{bridgeId}/addChannel", "channel"),
     ("channels", "list", "GET", "/channels", ""),
     ("channels", "get", "GET", "/channels/{channelId}", ""),
+    ("channels", "create", "POST", "/channels/create", "endpoint app channelId variables"),
+    ("channels", "dial", "POST", "/channels/{channelId}/dial", "timeout"),
     (
         "channels",
         "originateWithId",
@@ -57,6 +60,8 @@ _REQUESTS = (
     ("playbacks", "stop", "DELETE", "/playbacks/{playbackId}", ""),
 )
 
+_IN_BODY = ("variables",)
+
 
 def declarations() -> dict[str, Any]:
     """A fresh resource listing with its declarations inside; the Swagger client writes into it."""
@@ -80,9 +85,9 @@ def declarations() -> dict[str, Any]:
     }
 
 
-def _describe(nickname: str, method: str, path: str, query: str) -> dict[str, Any]:
+def _describe(nickname: str, method: str, path: str, parameters: str) -> dict[str, Any]:
     in_path = [(name, "path") for name in re.findall(r"{(\w+)}", path)]
-    in_query = [(name, "query") for name in query.split()]
+    beside = [(name, "body" if name in _IN_BODY else "query") for name in parameters.split()]
     operation = {
         "httpMethod": method,
         "nickname": nickname,
@@ -90,7 +95,7 @@ def _describe(nickname: str, method: str, path: str, query: str) -> dict[str, An
         "upgrade": "websocket" if nickname == "eventWebsocket" else "",
         "parameters": [
             {"name": name, "paramType": kind, "dataType": "string", "required": kind == "path"}
-            for name, kind in in_path + in_query
+            for name, kind in in_path + beside
         ],
     }
     return {"path": path, "operations": [operation]}

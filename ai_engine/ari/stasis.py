@@ -11,11 +11,13 @@ import structlog
 
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
+from ai_engine.ari.dialer import Dialer
 from ai_engine.ari.leftovers import sweep, tell_what_ended, tidy
 from ai_engine.ari.media_leg import OUR_CHANNELS
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.ari.transport import AriSettings
 from ai_engine.errors import AsteriskError
+from ai_engine.jobs.dialing import OUTBOUND_PREFIX
 from ai_engine.protocol.abilities import Abilities, abilities
 from ai_engine.protocol.ari import (
     ApplicationReplaced,
@@ -60,6 +62,8 @@ class AriApp:
     def __init__(self, settings: AriSettings, on_call: Callable[[AriCallControl], None]) -> None:
         self.connected = False
         """Whether events arrive."""
+        self.ready = asyncio.Event()
+        """They did, at least once."""
         self.version = ""
         """Of the Asterisk last connected to."""
         self.abilities = Abilities()
@@ -72,6 +76,8 @@ class AriApp:
         self._settings = settings
         self._on_call = on_call
         self._subscriptions = Subscriptions()
+        self.dialer = Dialer(self._subscriptions, self._hand_over)
+        """Calls people, and offers those who answer to ``on_call``, too."""
         self._ari: Ari | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closed = asyncio.Event()
@@ -101,6 +107,7 @@ class AriApp:
     async def close(self) -> None:
         """End ``run()`` and every request; callers still held stay in Asterisk, to be found as orphans."""
         self._closed.set()
+        await self.dialer.close()
         for errand in self._errands:
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
@@ -121,10 +128,12 @@ class AriApp:
             self._socket = await ari.event_socket()
             try:
                 self._connected(version, able)
+                self.dialer.connected(ari)
                 self._run_errand(self._set_right(ari, self._socket, held, playing))
                 return await self._read(ari, self._socket)
             finally:
                 self.connected = False
+                self.dialer.disconnected()
                 await self._socket.close()
         except ApplicationTaken:
             raise
@@ -135,6 +144,7 @@ class AriApp:
         if self.version:
             self.reconnects += 1
         self.connected = True
+        self.ready.set()
         self.version = version
         self.abilities = able
         log.info("ARI connected", url=self._settings.url, version=version, app=self._settings.app)
@@ -178,15 +188,19 @@ class AriApp:
                 pass
             case StasisStart(channel_id) if channel_id.startswith(OUR_CHANNELS):
                 self._run_errand(tidy(ari.hang_up(channel_id)))
+            case StasisStart(channel_id) if channel_id.startswith(OUTBOUND_PREFIX):
+                self.dialer.unclaimed(channel_id)
             case StasisStart(_, channel, args):
                 self._offer(ari, channel, args)
 
     def _offer(self, ari: Ari, channel: Channel, args: tuple[str, ...], *, orphan: bool = False) -> None:
-        call = AriCallControl(ari, self._subscriptions, channel, parse_arguments(args), orphan=orphan)
+        self._hand_over(AriCallControl(ari, self._subscriptions, channel, parse_arguments(args), orphan=orphan))
+
+    def _hand_over(self, call: AriCallControl) -> None:
         try:
             self._on_call(call)
         except Exception:  # noqa: BLE001  the edge: what fails for one caller must not cost the others theirs
-            log.exception("a call could not be taken up", channel=channel.id)
+            log.exception("a call could not be taken up", channel=call.channel_id)
             self._run_errand(tidy(call.close()))
 
     # -- after an outage -----------------------------------------------------------------------------------
@@ -199,7 +213,9 @@ class AriApp:
             listed = await ari.application_channels()
             await tell_what_ended(ari, self._subscriptions, held - listed, playing)
             await sweep(ari, self._settings.app, self._subscriptions, listed)
-            await self._find_orphans(ari, listed)
+            outbound = frozenset(channel_id for channel_id in listed if channel_id.startswith(OUTBOUND_PREFIX))
+            await self.dialer.set_right(outbound)
+            await self._find_orphans(ari, listed - outbound)
         except AsteriskError as error:
             log.warning("ARI state could not be compared, connecting anew", reason=str(error))
             await socket.close()

@@ -1,4 +1,4 @@
-"""Who hears of which channel: events are dealt out by channel id, in order, to at most one listener each."""
+"""Who hears of which channel: events are dealt out by channel id, in order, to whoever holds the channel."""
 
 from collections.abc import Callable
 
@@ -13,22 +13,30 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._listeners: dict[str, Listener] = {}
+        self._watchers: dict[str, Listener] = {}
         self._playbacks: dict[str, str] = {}
 
     def __contains__(self, channel_id: object) -> bool:
-        return channel_id in self._listeners
+        return channel_id in self._listeners or channel_id in self._watchers
 
     def __len__(self) -> int:
-        return len(self._listeners) + len(self._playbacks)
+        return len(self._listeners) + len(self._watchers) + len(self._playbacks)
 
     def ids(self) -> frozenset[str]:
-        return frozenset(self._listeners)
+        return frozenset(self._listeners) | frozenset(self._watchers)
 
     def add(self, channel_id: str, listener: Listener) -> None:
         self._listeners[channel_id] = listener
 
     def drop(self, channel_id: str) -> None:
         self._listeners.pop(channel_id, None)
+
+    def watch(self, channel_id: str, watcher: Listener) -> None:
+        """Hear all of a channel before, while and after somebody else holds it."""
+        self._watchers[channel_id] = watcher
+
+    def unwatch(self, channel_id: str) -> None:
+        self._watchers.pop(channel_id, None)
 
     def add_playback(self, playback_id: str, channel_id: str) -> None:
         """The listener of the channel waits for the end of this playback, too."""
@@ -43,7 +51,8 @@ class Subscriptions:
 
     def deliver(self, event: ChannelEvent) -> bool:
         """Whether somebody listens to the channel of ``event``, and so was told."""
-        if (listener := self._listeners.get(event.channel_id)) is None:
-            return False
-        listener(event)
-        return True
+        heard_by = [self._watchers.get(event.channel_id), self._listeners.get(event.channel_id)]
+        for listener in heard_by:
+            if listener is not None:
+                listener(event)
+        return any(heard_by)

@@ -121,10 +121,10 @@ def _describe(error: Exception) -> str:
 
 
 async def _reason(response: aiohttp.ClientResponse) -> str:
-    """ARI explains itself in a ``message``; what is not ARI's has only the HTTP reason."""
+    """ARI explains itself in a ``message``, or an ``error``; what is not ARI's has only the HTTP reason."""
     try:
         answer = json.loads(await response.text(errors="replace"))
     except ValueError:
         answer = None
-    message = answer.get("message") if isinstance(answer, dict) else None
+    message = (answer.get("message") or answer.get("error")) if isinstance(answer, dict) else None
     return str(message or response.reason)

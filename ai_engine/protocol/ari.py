@@ -117,6 +117,8 @@ class ChannelHangupRequest(ChannelEvent):
     """A side wants the channel to end; ``cause`` is Q.850, 0 when none was given."""
 
     cause: int = 0
+    soft: bool = False
+    """Asterisk itself, or a request of ours, wants it; else the far end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,16 @@ class ChannelDestroyed(ChannelEvent):
     """The channel is no more; ``cause`` is Q.850, 0 when none was given."""
 
     cause: int = 0
+    cause_txt: str = ""
+    tech_cause: int = 0
+    """The SIP status; 0 where there is none, and from an Asterisk that does not tell yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStateChange(ChannelEvent):
+    """``Ringing``, ``Up`` …, as ``Channel.state``."""
+
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +205,13 @@ def _channel_event(kind: str, data: Mapping[str, Any]) -> ChannelEvent:
         case "StasisEnd":
             return StasisEnd(channel.id)
         case "ChannelHangupRequest":
-            return ChannelHangupRequest(channel.id, _number(data, "cause"))
+            return ChannelHangupRequest(channel.id, _number(data, "cause"), data.get("soft") is True)
         case "ChannelDestroyed":
-            return ChannelDestroyed(channel.id, _number(data, "cause"))
+            return ChannelDestroyed(
+                channel.id, _number(data, "cause"), _text(data, "cause_txt", ""), _number(data, "tech_cause")
+            )
+        case "ChannelStateChange":
+            return ChannelStateChange(channel.id, channel.state)
         case "ChannelHold":
             return ChannelHold(channel.id)
         case "ChannelUnhold":
@@ -210,6 +226,7 @@ _CHANNEL_EVENTS = frozenset(
         "StasisEnd",
         "ChannelHangupRequest",
         "ChannelDestroyed",
+        "ChannelStateChange",
         "ChannelDtmfReceived",
         "ChannelHold",
         "ChannelUnhold",
