@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ai_engine.config.call_agent import SECRETS as CALL_AGENT_SECRETS
 from ai_engine.config.overrides import OVERRIDES, SECRETS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,10 +30,10 @@ SERVICE_KEYS = {
 }  # fmt: skip
 """Accepted by compose 1.29.2 and 2.40 alike."""
 
-KEYS = {"DEEPGRAM_API_KEY", "OPENAI_API_KEY"}
+KEYS = {"DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CALL_AGENT_CONFIG", *CALL_AGENT_SECRETS}
 """Of the providers, as their sections name them unless told otherwise."""
 
-CONTAINER_PATHS = {"MEDIA_DIRECTORY", "RECORDING_DIRECTORY"}
+CONTAINER_PATHS = {"MEDIA_DIRECTORY", "RECORDING_DIRECTORY", "CALL_AGENT_STORE"}
 """Fixed inside a container, whatever .env says of the machine around it."""
 
 
@@ -157,7 +158,7 @@ def test_no_secret_is_written_down_and_a_missing_one_is_named(services: dict[str
 
 def test_the_dev_file_maps_ports_to_loopback_and_runs_the_checkout(dev: dict[str, Any]) -> None:
     mapped = dev["network"]["ports"]
-    assert {re.findall(r":-(\d+)", port)[0] for port in mapped} == {"8090", "8765", "15000"}
+    assert {re.findall(r":-(\d+)", port)[0] for port in mapped} == {"8090", "8765", "15000", "4545"}
     assert all(port.startswith("127.0.0.1:") for port in mapped)
     for name, package in zip(OURS, ("ai_engine", "local_ai_server"), strict=True):
         assert dev[name]["network_mode"] == "service:network"
