@@ -367,7 +367,10 @@ async def test_the_page_shows_what_is_said_and_what_came_of_it(page: Page, world
 async def test_autostart_answers_at_once(page: Page, world: World) -> None:
     await _open(page, world, "&autostart=1")
     await _phase(page, "talking")
-    assert len(world.door.legs) == 1
+    await page.click("#stop")
+    await _phase(page, "over")
+    assert [leg.over for leg in world.door.legs] == ["stopped"]
+    assert await page.locator("#log li:has-text('Call ended')").count() == 1
 
 
 async def test_after_a_restart_the_page_rings_again_by_itself(page: Page, world: World) -> None:
