@@ -5,23 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from local_ai_server import phrases
+from local_ai_server.checks import a_text, an_object, only_fields, spoken_texts
 from local_ai_server.errors import AgentError
+from local_ai_server.intent import Intent, read_intent
 
-ACTIONS = ("hangup", "transfer")
 _TEXTS = ("name", "language", "voice", "greeting", "prompt", "fallback", "nudge", "goodbye")
 _FIELDS = (*_TEXTS, "intents", "slots", "fallback_limit")
-_INTENT_FIELDS = ("phrases", "answer", "action")
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """Something a caller may want, how it is said, and what the agent says and does about it."""
-
-    name: str
-    phrases: tuple[str, ...]
-    answer: str
-    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,62 +44,20 @@ class Agent:
 
 def read_agent(value: object) -> Agent:
     """The agent in a ``start`` message. Raises AgentError with a sentence naming the field."""
-    given = _object(value, "agent")
-    _known(given, _FIELDS, "agent")
-    texts = {key: _text(given[key], f"agent.{key}") for key in _TEXTS if key in given}
+    given = an_object(value, "agent")
+    only_fields(given, _FIELDS, "agent")
+    texts = {key: a_text(given[key], f"agent.{key}") for key in _TEXTS if key in given}
     if not texts.get("name"):
         raise AgentError("agent.name is missing")
     slots = tuple(
-        (name, _texts(words, f"agent.slots.{name}"))
-        for name, words in _object(given.get("slots", {}), "agent.slots").items()
+        (name, spoken_texts(words, f"agent.slots.{name}"))
+        for name, words in an_object(given.get("slots", {}), "agent.slots").items()
     )
     intents = tuple(
-        _intent(name, intent, dict(slots))
-        for name, intent in _object(given.get("intents", {}), "agent.intents").items()
+        read_intent(name, intent, dict(slots))
+        for name, intent in an_object(given.get("intents", {}), "agent.intents").items()
     )
     limit = given.get("fallback_limit", 3)
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise AgentError("agent.fallback_limit must be a whole number of at least 1")
     return Agent(**texts, intents=intents, slots=slots, fallback_limit=limit)
-
-
-def _intent(name: str, value: object, slots: phrases.Slots) -> Intent:
-    where = f"agent.intents.{name}"
-    given = _object(value, where)
-    _known(given, _INTENT_FIELDS, where)
-    said = _texts(given.get("phrases"), f"{where}.phrases")
-    for phrase in said:
-        for slot in phrases.slots_in(phrases.parse(phrase)):
-            if slot not in slots:
-                raise AgentError(f"{where}: the phrase {phrase!r} uses the unknown slot {slot!r}")
-    action = given.get("action")
-    if action not in (None, *ACTIONS):
-        raise AgentError(f"{where}.action must be null or one of {', '.join(ACTIONS)}")
-    return Intent(name, said, _text(given.get("answer", ""), f"{where}.answer"), action)
-
-
-def _object(value: object, where: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise AgentError(f"{where} must be an object")
-    return value
-
-
-def _known(given: dict[str, object], fields: tuple[str, ...], where: str) -> None:
-    for key in given:
-        if key not in fields:
-            raise AgentError(f"{where} has the unknown field {key!r}")
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise AgentError(f"{where} must be text")
-    return value
-
-
-def _texts(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        raise AgentError(f"{where} must be a list of texts, and not empty")
-    for item in value:
-        if not phrases.words_of(item):
-            raise AgentError(f"{where} has {item!r}, in which there is no word")
-    return tuple(value)

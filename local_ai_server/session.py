@@ -250,7 +250,8 @@ class Session:
         language = self._agent.language
         if not text or asides.is_backchannel(text, language):
             return False
-        return self._crew.model.understands(self._agent, text, exactly=asides.is_halt(text, language))
+        exactly = asides.is_halt(text, language)
+        return self._crew.model.understands(self._agent, text, self.record.entries, exactly=exactly)
 
     def _pass_over(self, turn: _Turn, text: str) -> None:
         """A brief turn stays without an answer; who calls for silence wants no earlier answer either."""

@@ -40,6 +40,11 @@ OWN: Tools = (
 """For a client that names none: what every engine can do."""
 
 
+def is_name(name: str) -> bool:
+    """Whether a tool may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def goes_on(name: str) -> bool:
     """Whether the agent has something to say when it knows what came of the tool."""
     return name not in ENDING
@@ -59,7 +64,7 @@ def _tool(value: object) -> Tool:
     if not isinstance(value, dict) or value.keys() - _FIELDS or not isinstance(value.get("parameters", {}), dict):
         raise ValueError("must have name, description and parameters (an object) only")
     name, description = value.get("name"), value.get("description", "")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_name(name):
         raise ValueError("has a name that is not 1 to 64 letters, digits, dashes and underscores")
     if not isinstance(description, str):
         raise ValueError(f"describes {name} by something that is not text")

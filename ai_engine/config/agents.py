@@ -1,47 +1,14 @@
 """What an agent section may say."""
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from ai_engine.config.intents import Intent, Lacks, Phrase, Place
 from ai_engine.settings import Section, Word
 
-_SLOT = re.compile(r"\{(\w+)\}")
-_CLOSING = {"]": "[", ")": "("}
-
-
-def _phrase(text: str) -> str:
-    words = _SLOT.sub("slot", text)
-    if strange := sorted({c for c in words if not (c.isalpha() or c in "' -[]()|")}):
-        raise ValueError(f"a phrase is plain words, with no {' '.join(map(repr, strange))}; spell numbers out")
-    if not any(c.isalpha() for c in words):
-        raise ValueError("a phrase needs a word")
-    opened: list[str] = []
-    for c in words:
-        if c in "[(":
-            opened.append(c)
-        elif c in _CLOSING and (not opened or opened.pop() != _CLOSING[c]):
-            raise ValueError(f"{c!r} closes nothing")
-    if opened:
-        raise ValueError(f"{opened[-1]!r} is never closed")
-    return text
-
-
-Phrase = Annotated[str, AfterValidator(_phrase)]
 SlotName = Annotated[str, Field(pattern=r"^\w+$")]
-
-
-class Intent(Section):
-    """Something a caller may want, and what the agent answers."""
-
-    phrases: Annotated[tuple[Phrase, ...], Field(min_length=1)]
-    """How callers say it: plain words. `[word]` is optional, `(a|b)` a choice, `{slot}` one of a slot's words."""
-    answer: str
-    """What the agent says. `{slot}` gives back the word that was heard."""
-    action: Literal["hangup", "transfer"] | None = None
-    """What happens after the last word of the answer was played."""
 
 
 class AgentSection(Section):
@@ -76,16 +43,12 @@ class AgentSection(Section):
 
     def plain(self, name: str) -> dict[str, Any]:
         """The `agent` object of docs/local_ai_protocol.md but for `greeting` and `prompt`."""
-        return {
-            "name": name,
-            **self.model_dump(mode="json", exclude={"provider", "fallback_providers", "tools", "greeting", "prompt"}),
-        }
+        left_out = {"provider", "fallback_providers", "tools", "greeting", "prompt", "intents"}
+        intents = {key: intent.plain() for key, intent in self.intents.items()}
+        return {"name": name, **self.model_dump(mode="json", exclude=left_out), "intents": intents}
 
-    def unknown_slots(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Places inside the section that use a slot which is not listed, and its name."""
-        for name, intent in self.intents.items():
-            texts = [(("phrases", i), phrase) for i, phrase in enumerate(intent.phrases)]
-            for place, text in [*texts, (("answer",), intent.answer)]:
-                for slot in _SLOT.findall(text):
-                    if slot not in self.slots:
-                        yield ("intents", name, *place), slot
+    def contradictions(self, name: str, lacks: Lacks) -> Iterator[tuple[Place, str]]:
+        """Places inside the section with something that is not there, and what to do."""
+        for key, intent in self.intents.items():
+            for place, why in intent.contradictions(name, self.slots.keys(), lacks):
+                yield ("intents", key, *place), why

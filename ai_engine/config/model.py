@@ -1,6 +1,7 @@
 """What ``config/ai-agent.yaml`` may say, section by section, with units, ranges and defaults."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,16 +149,14 @@ class ConfigFile(Section):
         for name, agent in self.agents.items():
             yield from self.strangers((agent.provider,) if agent.provider else (), ("agents", name, "provider"))
             yield from self.strangers(agent.fallback_providers or (), ("agents", name, "fallback_providers"))
-            for place, slot in agent.unknown_slots():
-                yield ("agents", name, *place), f"there is no slot {slot!r} below agents.{name}.slots"
+            yield from (
+                (("agents", name, *place), why) for place, why in agent.contradictions(name, partial(self._lacks, name))
+            )
             for index, tool in enumerate(agent.tools or ()):
                 if (why := self.tools.stranger(tool, calls=self.call_agent is not None)) is not None:
                     yield ("agents", name, "tools", index), why
             for why in self.tools.unfound(self.tools_of(name), (self.greeting(name), self.prompt(name))):
                 yield ("agents", name), why
-            for key, intent in agent.intents.items():
-                if intent.action is not None and intent.action not in self.tools_of(name):
-                    yield ("agents", name, "intents", key, "action"), f"needs {intent.action} below agents.{name}.tools"
         yield from self.tools.contradictions(calls=self.call_agent is not None)
         yield from self._call_agent_contradictions()
         for name in self.pipelines:
@@ -232,6 +231,12 @@ class ConfigFile(Section):
         """The tools ``agent`` may use, `NAME.*` for all of an MCP server. Raises KeyError."""
         named = self.agents[agent].tools
         return self.tools.own if named is None else tuple(dict.fromkeys(named))
+
+    def _lacks(self, agent: str, tool: str) -> str | None:
+        if self.tools.offers(self.tools_of(agent), tool):
+            return None
+        why = self.tools.stranger(tool, calls=self.call_agent is not None)
+        return f"needs {tool} below agents.{agent}.tools" if why is None else why
 
     def greeting(self, agent: str) -> str:
         """The first words of ``agent``. Raises KeyError."""

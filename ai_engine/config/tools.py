@@ -1,5 +1,6 @@
 """What the file says of the tools agents may use."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
@@ -95,6 +96,14 @@ class ToolsSection(Section):
             return f"tools.mcp.{server}.allowed leaves {tool!r} out"
         known = (*self.own, *of_calls, *self.http, *(f"{server}.*" for server in self.mcp))
         return f"there is no tool {name!r} (known: {', '.join(known)})"
+
+    def offers(self, names: tuple[str, ...], tool: str) -> bool:
+        """Whether ``tool``, as an agent asks for it, may be one of those that its section ``names``."""
+        mcp = [(name.partition(".")[0], name) for name in names if "." in name]
+        return tool in names or any(
+            tool.startswith(f"{server}_") if name.endswith(".*") else tool == re.sub(r"[^\w-]", "_", name)
+            for server, name in mcp
+        )
 
     def unfound(self, names: tuple[str, ...], texts: Iterable[str]) -> Iterator[str]:
         """Facts that ``texts`` or the tools ``names`` of an agent speak of, and none of those tools finds out."""

@@ -47,8 +47,8 @@ class LanguageModel(Protocol):
         """
         ...
 
-    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
-        """Whether ``text``, said into the agent's own words, is something it has an answer to.
+    def understands(self, agent: Agent, text: str, record: tuple[tuple[str, str], ...], *, exactly: bool) -> bool:
+        """Whether ``text``, said into the agent's own words after ``record``, is something it has an answer to.
 
         ``exactly``: a likeness is not enough, since the words have a meaning of their own ("no").
         """

@@ -80,7 +80,7 @@ class Chat:
             async for piece in pieces:
                 yield piece
 
-    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+    def understands(self, agent: Agent, text: str, record: tuple[tuple[str, str], ...], *, exactly: bool) -> bool:
         """Everything but what has a meaning of its own: it has no wording that would go before that."""
         return not exactly and bool(text.strip())
 

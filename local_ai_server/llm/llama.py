@@ -65,7 +65,7 @@ class Llama:
             except AgentError as error:
                 raise JobFailed(str(error)) from None
 
-    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+    def understands(self, agent: Agent, text: str, record: tuple[tuple[str, str], ...], *, exactly: bool) -> bool:
         """Everything but what has a meaning of its own: it has no wording that would go before that."""
         return not exactly and bool(text.strip())
 

@@ -196,7 +196,7 @@ def test_bad_value(file: Path, addition: str, message: str) -> None:
         ("[goodbye]", "[]", "agents.a.intents.bye.phrases: "),
         ("[goodbye]", "['on {day}']", "phrases[0]: there is no slot 'day' below agents.a.slots"),
         ("Goodbye.", "'{day}?'", "agents.a.intents.bye.answer: there is no slot 'day'"),
-        ("hangup", "explode", "agents.a.intents.bye.action: must be 'hangup' or 'transfer'"),
+        ("hangup", "explode", "agents.a.intents.bye.action: there is no tool 'explode' (known: "),
         ("  a:\n", "  a:\n    provider: nobody\n", "c.yaml:5: agents.a.provider: there is no provider 'nobody'"),
         ("agents:", "agents: [", "c.yaml:5: this is not YAML:"),
     ],

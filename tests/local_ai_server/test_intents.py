@@ -4,7 +4,9 @@ import pytest
 
 from local_ai_server.agent import read_agent
 from local_ai_server.llm.base import Act, Piece, Verdict
-from local_ai_server.llm.intents import Intents, Understanding, fill, tokens_of
+from local_ai_server.llm.intents import Intents, tokens_of
+from local_ai_server.llm.templates import fill
+from local_ai_server.llm.understanding import Understanding
 from tests.local_ai_server.demo_agent import AGENT, FOREIGN, UNDERSTOOD
 
 DEMO = read_agent(AGENT)
@@ -68,8 +70,8 @@ def test_tokens_make_the_text(text: str) -> None:
     ("text", "likely", "exact"), [("goodbye", True, True), ("ok goodbye", True, False), ("banana", False, False)]
 )
 def test_what_it_has_an_answer_to(text: str, likely: bool, exact: bool) -> None:
-    assert Intents().understands(DEMO, text, exactly=False) is likely
-    assert Intents().understands(DEMO, text, exactly=True) is exact
+    assert Intents().understands(DEMO, text, (), exactly=False) is likely
+    assert Intents().understands(DEMO, text, (), exactly=True) is exact
 
 
 async def pieces(text: str) -> list[Piece]:

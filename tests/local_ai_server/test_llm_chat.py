@@ -374,9 +374,9 @@ async def test_an_endless_answer_is_cut() -> None:
 
 def test_it_understands_everything_but_silence_and_asides() -> None:
     chat = Chat(Endpoint("http://127.0.0.1:9/v1", "small"))
-    assert chat.understands(AGENT, "banana", exactly=False)
-    assert not chat.understands(AGENT, "  ", exactly=False)
-    assert not chat.understands(AGENT, "no", exactly=True)
+    assert chat.understands(AGENT, "banana", (), exactly=False)
+    assert not chat.understands(AGENT, "  ", (), exactly=False)
+    assert not chat.understands(AGENT, "no", (), exactly=True)
 
 
 def test_the_key_is_not_shown() -> None:

@@ -165,7 +165,7 @@ class Parrot:
     ) -> AsyncGenerator[Piece, None]:
         yield json.dumps(record)
 
-    def understands(self, agent: Agent, text: str, *, exactly: bool) -> bool:
+    def understands(self, agent: Agent, text: str, record: tuple[tuple[str, str], ...], *, exactly: bool) -> bool:
         return not exactly
 
     async def close(self) -> None: ...
