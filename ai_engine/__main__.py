@@ -12,6 +12,7 @@ from ai_engine.app import AgentMaker, App, ApplicationTaken, engine_version
 from ai_engine.app.check import Trial, check_providers, providers_in_use
 from ai_engine.app.check_voice import read_sentence
 from ai_engine.config import EngineConfig, load
+from ai_engine.config.overrides import gather
 from ai_engine.config.schema import text as schema_text
 from ai_engine.errors import ConfigError
 from ai_engine.observe.logs import LogPipe, start_logging
@@ -39,18 +40,23 @@ _MOST_SECONDS = 600.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 after a clean stop, 1 when Asterisk gave our place to another engine, 2 when the settings are wrong.
 
-    Of ``check --providers``: 1 when a provider is not fit for calls.
+    Of ``check --providers``: 1 when a provider is not fit for calls. Of those who ask for calls: as their help says.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
     tried = getattr(options, "providers", None)
     if options.command == "schema":
         return _schema(options.check)
-    if options.command in call_agent.COMMANDS:
-        return call_agent.run(options, os.environ, engine_version())  # noqa: TID251  as below
-    if tried is None and any(getattr(options, name, None) is not None for name in _OF_PROVIDERS):
+    if (
+        options.command == "check"
+        and tried is None
+        and any(getattr(options, name) is not None for name in _OF_PROVIDERS)
+    ):
         parser.error(f"{', '.join(f'--{name}' for name in _OF_PROVIDERS)} go with --providers")
     try:
+        if options.command in call_agent.COMMANDS:
+            given = gather(os.environ, options.env_file)  # noqa: TID251  as below
+            return call_agent.run(options, {name: one.value for name, one in given.items()}, engine_version())
         config = load(options.config, os.environ, options.env_file, tried or ())  # noqa: TID251  the one place
         if tried is not None:
             return _check_providers(config, tried, options)

@@ -17,7 +17,7 @@ from tests.fakes.tool_servers import McpServer
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
-OURS = ("--command", f"{sys.executable} -m ai_engine mcp")
+OURS = ("--command", f"{sys.executable} -m tests.fakes.call_agent_program mcp")
 SHOP = ("--command", f"{sys.executable} -m tests.fakes.mcp_stdio_server")
 REQUEST = json.dumps({"to": "+14155550123", "prompt": "Say hello."})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from ai_engine.__main__ import main
 from ai_engine.jobs.record import ScheduledEvent
 from ai_engine.jobs.request import CallRequest, Report, WorkingHours
 from ai_engine.jobs.settings import Manners
@@ -225,6 +226,18 @@ async def test_the_first_of_several_tokens_is_sent(door: FrontDoor) -> None:
     assert await asyncio.to_thread(command, "calls", url=door.url, token=f" {TOKEN} , another") == 0
 
 
+async def test_the_token_may_stand_in_the_file(
+    door: FrontDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CALL_AGENT_TOKEN", raising=False)
+    monkeypatch.setenv("CALL_AGENT_URL", door.url)
+    file = tmp_path / ".env"
+    for text, code in ((f"CALL_AGENT_TOKEN={TOKEN}\n", 0), ("CALL_AGENT_TOKEN=wrong\n", 4), ("nonsense\n", 2)):
+        file.write_text(text)
+        assert await asyncio.to_thread(main, ["--env-file", str(file), "calls"]) == code
+    assert "this is not NAME=value" in capsys.readouterr().err
+
+
 async def test_an_engine_that_is_restarted_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
     desk = MemoryDesk()
     async with front_door(desk) as door:
@@ -257,7 +270,7 @@ async def test_an_engine_that_does_not_come_back() -> None:
 
 
 async def test_ctrl_c_leaves_the_call_alone(door: FrontDoor) -> None:
-    arguments = [sys.executable, "-m", "ai_engine", *FREE, "--wait"]
+    arguments = [sys.executable, "-m", "tests.fakes.call_agent_program", *FREE, "--wait"]
     env = {**os.environ, "CALL_AGENT_URL": door.url, "CALL_AGENT_TOKEN": TOKEN}
     program = await asyncio.create_subprocess_exec(
         *arguments, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,7 +1,7 @@
 """The tools call_agent and call_agent_status, with the official MCP client, over both transports."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -40,13 +40,14 @@ async def over_http(door: FrontDoor, mode: Mode = "auto") -> AsyncIterator[Clien
 
 @asynccontextmanager
 async def over_stdio(door: FrontDoor, mode: Mode = "auto") -> AsyncIterator[Client]:
-    async with Client(program(door.url), mode=mode) as client:
+    module = "ai_engine" if mode == "auto" else "tests.fakes.call_agent_program"
+    async with Client(program(door.url, module=module), mode=mode) as client:
         yield client
 
 
-def program(url: str, token: str = TOKEN, more: Sequence[str] = ()) -> StdioServerParameters:
+def program(url: str, token: str = TOKEN, module: str = "tests.fakes.call_agent_program") -> StdioServerParameters:
     env = {"PYTHONPATH": str(ROOT), "CALL_AGENT_URL": url, "CALL_AGENT_TOKEN": token}
-    return StdioServerParameters(command=sys.executable, args=["-m", "ai_engine", "mcp", *more], env=env)
+    return StdioServerParameters(command=sys.executable, args=["-m", module, "mcp"], env=env)
 
 
 def text(result: CallToolResult) -> str:
