@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 _HOUR_SECONDS = 3600.0
 _GOODBYE_SECONDS = 30.0
-"""A conversation that was told to end may take so much longer; then the line is cut."""
+"""A conversation that was told to end, or has led to an appointment, may take so much longer; then it is cut."""
 _FOREVER = 10.0 * 365 * 24 * 3600
 
 
@@ -42,15 +42,15 @@ class Carrier:
         telephony: Telephony,
         store: Store,
         calendar: Calendar,
-        notify: Callable[[CallRecord], Awaitable[bool]],
+        notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
         assign: Callable[[CallRecord, str], Assignment],
         clock: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
-        """``notify`` says whether it is done with. ``urls`` may open a tunnel first, and raises CannotCall where it can
-        not. ``assign`` takes the record, and what must be put right in this attempt. ``clock`` is epoch seconds,
-        ``chance`` a random number of 0..1."""
+        """``notify`` says whether somebody was told; None: nobody wants to be. ``urls`` may open a tunnel first, and
+        raises CannotCall where it can not. ``assign`` takes the record, and what must be put right in this attempt.
+        ``clock`` is epoch seconds, ``chance`` a random number of 0..1."""
         self._settings = settings
         self._telephony = telephony
         self._store = store
@@ -138,7 +138,9 @@ class Carrier:
             return None
         manners = self._settings.manners
         if known.answered_at is not None:
-            return known.answered_at + manners.max_seconds + _GOODBYE_SECONDS - self._clock()
+            made = [booking.answered_at for booking in await self._bookings(call_id) if booking.state == "made"]
+            ends = [known.answered_at + manners.max_seconds, *(at for at in made if at is not None)]
+            return min(ends) + _GOODBYE_SECONDS - self._clock()
         if manners.stale_seconds == 0 or known.dialed_at is None:
             return _FOREVER
         return known.dialed_at + max(manners.stale_seconds, manners.ring_seconds) - self._clock()
@@ -194,10 +196,10 @@ class Carrier:
         record = await self._record(call_id)
         if record is None:
             return True
-        done = await self._notify(record)
-        if done:
+        told = await self._notify(record)
+        if told:
             await asyncio.to_thread(self._store.note, call_id, "notified")
-        return done
+        return told is not False
 
     # -- appointments --------------------------------------------------------------------------------------------
 
@@ -211,10 +213,10 @@ class Carrier:
             log.warning("the calendar does not take an appointment, trying again", key=key, reason=str(error))
             return None
 
-    async def booked(self, key: str, answer: dict[str, Any]) -> str:
+    async def booked(self, key: str, answer: dict[str, Any]) -> tuple[str, int]:
         booking = await asyncio.to_thread(self._store.booking, key)
         if booking is None:
-            return ""
+            return "", 0
         event = _event_of(answer, booking.body)
         note = json.dumps(answer, default=str) if event is None else f"{event.start.isoformat()} {event.event_id}"
         changes: dict[str, Any] = {} if event is None else {"scheduled_event": event, "outcome": "scheduled"}
@@ -222,7 +224,12 @@ class Carrier:
         if event is None:
             log.error("an appointment that was confirmed is not in the calendar", key=key, answer=answer)
         await asyncio.to_thread(lambda: self._store.answer_booking(key, state, answer, note, **changes))
-        return booking.call_id if await self._record(booking.call_id) is not None else ""
+        record = await self._record(booking.call_id)
+        return ("", 0) if record is None else (record.id, record.attempt)
+
+    async def owes_news(self, call_id: str) -> bool:
+        record = await self._record(call_id)
+        return record is not None and record.settled and record.scheduled_event is not None
 
     # ----------------------------------------------------------------------------------------------------------
 

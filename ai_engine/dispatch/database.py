@@ -67,6 +67,7 @@ bookings = Table(
     Column("state", String, nullable=False),
     Column("result", Text, nullable=False, default="{}"),
     Column("asked_at", Float, nullable=False),
+    Column("answered_at", Float),
 )
 """Appointments that a callee has confirmed. ``state``: ``asked``, ``made``, ``refused``."""
 

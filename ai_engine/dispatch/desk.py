@@ -51,7 +51,7 @@ class Dispatch:
         store: Store,
         fleet: Fleet,
         calendar: Calendar,
-        notify: Callable[[CallRecord], Awaitable[bool]],
+        notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
         assign: Callable[[CallRecord, str], Assignment],
         agents: Sequence[str],
@@ -273,7 +273,7 @@ def _configure(dbos_url: str, engine_name: str) -> None:
             "system_database_url": dbos_url,
             "application_version": _VERSION,
             "executor_id": engine_name,
-            "log_level": "WARNING",
+            "log_level": "ERROR",  # it warns of every workflow that is left off for the next engine
             "notification_listener_polling_interval_sec": _NEWS_POLL_SECONDS,
         }
     )

@@ -54,6 +54,7 @@ class KnownBooking:
     body: Mapping[str, Any]
     state: str
     result: Mapping[str, Any]
+    answered_at: float | None = None
 
 
 class Store:
@@ -245,7 +246,7 @@ class Store:
         """``made`` or ``refused``; ``changes`` are of the call's record, if there is one. False where that is known."""
         with self._database.transaction() as connection:
             asked = and_(bookings.c.key == key, bookings.c.state == "asked")
-            values = {"state": state, "result": json.dumps(result)}
+            values = {"state": state, "result": json.dumps(result), "answered_at": self._clock()}
             if connection.execute(update(bookings).where(asked).values(values)).rowcount == 0:
                 return False
             booking = self._booking(connection, key)
@@ -373,7 +374,8 @@ def _known_attempt(row: Row[Any]) -> KnownAttempt:
 
 
 def _known_booking(row: Row[Any]) -> KnownBooking:
-    return KnownBooking(row.key, row.call_id, json.loads(row.body), row.state, json.loads(row.result))
+    body, result = json.loads(row.body), json.loads(row.result)
+    return KnownBooking(row.key, row.call_id, body, row.state, result, row.answered_at)
 
 
 def _written(record: CallRecord) -> str:

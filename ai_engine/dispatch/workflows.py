@@ -88,8 +88,12 @@ class Steps(Protocol):
         """Enter the appointment: the calendar's answer; None: it has not answered, try again."""
         ...
 
-    async def booked(self, key: str, answer: dict[str, Any]) -> str:
-        """Write the answer down; the call it belongs to, or an empty text."""
+    async def booked(self, key: str, answer: dict[str, Any]) -> tuple[str, int]:
+        """Write the answer down; the call it belongs to, or an empty text, and the call's latest attempt."""
+        ...
+
+    async def owes_news(self, call_id: str) -> bool:
+        """Whether the appointment was made when nobody waited for it any more: somebody called back, say."""
         ...
 
 
@@ -163,9 +167,12 @@ async def booking_workflow(key: str) -> dict[str, Any]:
     while (answer := await _step(steps.create_event, key)) is None:
         await DBOS.sleep_async(pause)
         pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
-    call_id = await _step(steps.booked, key, answer)
+    call_id, attempt = await _step(steps.booked, key, answer)
     if call_id:
         await DBOS.send_async(call_id, key, topic=BOOKED)
+        await DBOS.send_async(attempt_id(call_id, attempt), key, topic=NEWS)
+        if await _step(steps.owes_news, call_id):
+            await _tell(call_id)
     return answer
 
 

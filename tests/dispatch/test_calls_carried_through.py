@@ -330,3 +330,24 @@ async def test_a_defect_ends_the_call_and_says_so(tmp_path: Path, monkeypatch: p
         record = await desk.settled((await desk.call()).id)
         assert record.status is Status.FAILED
         assert record.last_error == "a defect of the engine: ZeroDivisionError: ours"
+
+
+async def test_an_appointment_made_by_somebody_who_calls_back_is_told_of(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED, DONE]])) as desk:
+        record = await desk.settled((await desk.call()).id)
+        assert desk.told == []
+        await desk.dispatch.book(record.id, booking(record.id))
+        await desk.until(record.id, lambda _: bool(desk.told))
+        assert desk.told[0].scheduled_event is not None
+        assert desk.told[0].outcome == "scheduled"
+
+
+async def test_an_agent_that_does_not_say_goodbye_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ai_engine.dispatch.carrier._GOODBYE_SECONDS", 0.2)
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]])) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.book(talking.id, booking(talking.id))
+        await asyncio.to_thread(desk.dispatch.report, talking.id, 1, ANSWERED)
+        record = await desk.settled(talking.id)
+        assert (record.status, record.outcome) == (Status.COMPLETED, "scheduled")
+        assert desk.network.ended == [f"{talking.id}-1"]
