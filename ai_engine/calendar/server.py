@@ -1,0 +1,94 @@
+"""A port of its own for the calendar bridge."""
+
+import asyncio
+import contextlib
+import socket
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ai_engine.calendar.embedded import EmbeddedCalendar
+from ai_engine.calendar.routes import calendar_router
+from ai_engine.jobs.settings import CalendarSettings
+
+log = structlog.get_logger(__name__)
+
+USUAL_PORT = 9100
+_GOODBYE_SECONDS = 1
+_MOST_CONNECTIONS = 64
+
+
+class CalendarServer:
+    """Serves a calendar that somebody else opens and closes; started and stopped once, on the calendar's event loop."""
+
+    def __init__(self, calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
+        """Without ``settings.port`` it is the usual one; 0 takes a free one, see ``port`` after ``start``."""
+        self.port = USUAL_PORT if settings.port is None else settings.port
+        self._host = settings.host
+        self._serving: asyncio.Task[None] | None = None
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                _app(calendar, settings.token.get_secret_value()),
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=_MOST_CONNECTIONS,
+                timeout_graceful_shutdown=_GOODBYE_SECONDS,
+            )
+        )
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        line = socket.create_server((self._host, self.port), family=family)
+        self.port = line.getsockname()[1]
+        log.info("the calendar bridge listens", host=self._host, port=self.port)
+        self._serving = asyncio.create_task(self._server.serve([line]), name="calendar bridge")
+
+    async def wait(self) -> None:
+        """Until it has been stopped, in a main thread also by SIGINT or SIGTERM."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
+    async def stop(self) -> None:
+        """May be called without ``start``, and again."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serving
+
+
+async def serve(calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
+    """The bridge alone, until SIGINT or SIGTERM; opens and closes ``calendar``. Raises OSError: the port is taken."""
+    server = CalendarServer(calendar, settings)
+    await calendar.open()
+    try:
+        await server.start()
+        await server.wait()
+    finally:
+        await server.stop()
+        await calendar.close()
+
+
+def _app(calendar: EmbeddedCalendar, token: str) -> FastAPI:
+    app = FastAPI(title="Offhook calendar bridge", openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(calendar_router(calendar, token))
+    app.add_api_route("/health", _health)
+    app.add_exception_handler(HTTPException, _as_refusal)
+    return app
+
+
+async def _health() -> dict[str, bool]:
+    return {"ok": True}
+
+
+async def _as_refusal(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"ok": False, "error": error.detail}, error.status_code, error.headers)
