@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_engine.protocol.lookahead import Lookahead
+from ai_engine.protocol.lookahead import Commands, Lookahead
 
 SILENCE = bytes(2)
 FLUSH = '{"command":"FLUSH_MEDIA"}'
@@ -429,3 +429,21 @@ def test_whatever_happens_asterisk_plays_what_was_given(steps: list[str]) -> Non
     assert speaker.given == speaker.made
     if "mark" not in steps:  # a mark that lies makes us believe that more was played
         assert heard == list(range(1, speaker.made + 1))
+
+
+def test_a_peer_that_plays_silence_by_itself_has_words_of_its_own() -> None:
+    speaker = Speaker()
+    bench = Bench(speaker)
+    bench.lookahead = Lookahead(100, b"", commands=Commands("clear", lambda name: f"mark {name}"))
+    assert bench.tick(5) == []
+    speaker.made = 7
+    assert bench.tick() == ["mark 1", sound(1, 6)], "no silence waits before it"
+    assert bench.hold(fade=voice(90)) == ["clear", voice(90)]
+
+
+def test_a_peer_that_knows_no_marks() -> None:
+    bench = Bench(Speaker(3))
+    bench.lookahead = Lookahead(100, b"", commands=Commands("clear", None))
+    assert bench.tick(8) == [sound(1, 3)]
+    bench.lookahead.mark_processed("1", 5.0)
+    assert bench.lookahead.lag_ms == 0.0

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-_DOORS = {"test_audiosocket_listener", "test_dialplan", "test_chan_websocket_transport", "test_rtp_transport"}
+_DOORS = {
+    "test_audiosocket_listener",
+    "test_dialplan",
+    "test_chan_websocket_transport",
+    "test_media_stream",
+    "test_rtp_transport",
+}
 
 
 def pytest_asyncio_loop_factories(
