@@ -9,7 +9,7 @@ import structlog
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
 from ai_engine.errors import AsteriskError, CallGone, PeerError
-from ai_engine.jobs.ports import Attempt
+from ai_engine.jobs.ports import Assignment, Attempt
 from ai_engine.session.ports import ConsultLeg, Leg, Line, Media, Topology
 from ai_engine.transports.codecs import codec
 from ai_engine.transports.media_stream_connection import NAME, MediaStreamConnection
@@ -30,7 +30,7 @@ class MediaStreamCall:
         self.caller_number = attempt.to
         """Who is at the other end; it was we who dialled."""
         self.dialled = attempt.to
-        self.assignment = attempt.assignment
+        self.assignment: Assignment | None = attempt.assignment
         self.variables: Mapping[str, str] = {"agent": attempt.assignment.agent}
         self.format = connection.format
         """Of the sound, both ways; the only one ``transport`` has."""

@@ -16,7 +16,7 @@ from ai_engine.errors import PeerError
 from ai_engine.jobs.ports import Attempt, SignedRequest
 from ai_engine.jobs.settings import Server
 from ai_engine.protocol.media_streams import KeyPressed, SoundReceived, StreamStarted, StreamStopped
-from ai_engine.telephony import streams
+from ai_engine.telephony import stream_socket
 from ai_engine.telephony.streams import MediaSockets, StreamDoor, add_stream_route
 from tests.telephony.twilio_parts import Book, Door, Leg, attempt, serving
 from tests.waiting import until
@@ -356,7 +356,7 @@ async def test_after_start_and_nobody_else_suffers(message: str | bytes, code: i
 
 
 async def test_floods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "_MOST_IN_A_WINDOW", 20)
+    monkeypatch.setattr(stream_socket, "_MOST_IN_A_WINDOW", 20)
     async with house() as it, it.stream() as (socket, leg):
         leg.echo = False
         for _ in range(21):
