@@ -9,7 +9,7 @@ import structlog
 
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
-from ai_engine.ari.leftovers import tidy
+from ai_engine.ari.leftovers import is_missing, tidy
 from ai_engine.ari.outbound import Outbound, PickedUp, Screened
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.errors import AsteriskError
@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 DIALLED = "OFFHOOK_DIALLED"
 """A channel variable: 1 from the moment on at which the channel may have been dialled."""
+MESSAGE = "OFFHOOK_MESSAGE"
+"""A channel variable: set where a message is left on a machine, so that the end of its greeting must be waited for."""
 
 _CONNECT_SECONDS = 20.0
 """How long a request waits for the connection to Asterisk."""
@@ -61,7 +63,11 @@ class Dialer:
     ) -> None:
         """A channel with everything but the dialling; nothing is wrong when it exists. ``headers`` are SIP's."""
         ari = await self._asterisk()
+        # Asking for one a second time would be refused (409), and leave a half-made SIP session behind for good.
+        missing = await is_missing(ari, channel_id)
         self._hold(channel_id)
+        if not missing:
+            return
         variables = {
             DIALLED: "0",
             "OFFHOOK_APP": ari.app,
@@ -243,6 +249,8 @@ class Dialer:
         outbound.screening = True
         try:
             await self._ari.set_variable(outbound.channel_id, "TIMEOUT(absolute)", str(_SCREENING_SECONDS))
+            if order.assignment.message:
+                await self._ari.set_variable(outbound.channel_id, MESSAGE, "1")
             await self._ari.continue_in_dialplan(outbound.channel_id, order.screening_context, "s")
         except AsteriskError as error:
             log.warning("the dialplan cannot tell who answered", channel=outbound.channel_id, reason=str(error))

@@ -20,7 +20,7 @@ async def tell_what_ended(
     """Tell those who listen to the ``missing`` channels, and who wait for the end of a playback that is over."""
     # Callers first: a call that is over has no use for the news that its media leg is gone too.
     for channel_id in sorted(missing, key=lambda id: id.startswith(OUR_CHANNELS)):
-        gone = await _is_missing(ari, channel_id)
+        gone = await is_missing(ari, channel_id)
         subscriptions.deliver(ChannelDestroyed(channel_id) if gone else StasisEnd(channel_id))
     for playback_id, channel_id in playing.items():
         if not await ari.is_playing(playback_id):
@@ -51,7 +51,8 @@ async def tidy(request: Coroutine[Any, Any, None]) -> None:
             log.warning("a leftover could not be deleted", reason=str(error))
 
 
-async def _is_missing(ari: Ari, channel_id: str) -> bool:
+async def is_missing(ari: Ari, channel_id: str) -> bool:
+    """Whether Asterisk has no such channel."""
     try:
         await ari.channel(channel_id)
     except AsteriskError as error:

@@ -207,9 +207,7 @@ def _channel_event(kind: str, data: Mapping[str, Any]) -> ChannelEvent:
         case "ChannelHangupRequest":
             return ChannelHangupRequest(channel.id, _number(data, "cause"), data.get("soft") is True)
         case "ChannelDestroyed":
-            return ChannelDestroyed(
-                channel.id, _number(data, "cause"), _text(data, "cause_txt", ""), _number(data, "tech_cause")
-            )
+            return _destroyed(channel.id, data)
         case "ChannelStateChange":
             return ChannelStateChange(channel.id, channel.state)
         case "ChannelHold":
@@ -218,6 +216,17 @@ def _channel_event(kind: str, data: Mapping[str, Any]) -> ChannelEvent:
             return ChannelUnhold(channel.id)
         case _:
             return ChannelDtmfReceived(channel.id, _text(data, "digit"))
+
+
+def _destroyed(channel_id: str, data: Mapping[str, Any]) -> ChannelDestroyed:
+    # Not every Asterisk says more than the cause, and that a channel is gone must not be missed for that.
+    text, tech_cause = data.get("cause_txt"), data.get("tech_cause")
+    return ChannelDestroyed(
+        channel_id,
+        _number(data, "cause"),
+        text if isinstance(text, str) else "",
+        tech_cause if isinstance(tech_cause, int) else 0,
+    )
 
 
 _CHANNEL_EVENTS = frozenset(

@@ -144,6 +144,7 @@ class AsteriskTelephony:
                 await self._on_call_loop(self._dialer.dial(_channel_id(attempt), self._order(attempt, relay)))
         except BaseException:
             relaying.cancel()
+            self._relays.pop(attempt.key, None)
             raise
 
     async def _adopt(self, attempt: Attempt, relay: NewsRelay) -> None:
@@ -178,8 +179,12 @@ class AsteriskTelephony:
     def _run(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._relays[attempt.key] = task
-        task.add_done_callback(lambda _: self._relays.pop(attempt.key, None))
+        task.add_done_callback(lambda task: self._done(attempt.key, task))
         return task
+
+    def _done(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._relays.get(key) is task:
+            del self._relays[key]
 
     def _trunk(self, attempt: Attempt) -> Trunk:
         trunks = self._settings.trunks

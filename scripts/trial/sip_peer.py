@@ -94,12 +94,32 @@ def _pause(milliseconds: int) -> str:
     return f'  <pause milliseconds="{milliseconds}"/>\n'
 
 
-def _bye_awaited() -> str:
-    return '  <recv request="BYE"/>\n' + _respond("200 OK")
+_BYE_AWAITED = '  <recv request="BYE"/>\n' + _respond("200 OK")
+_KNOWING_BOTH = """  <recv request="ACK"><action>
+    <ereg regexp=".*" search_in="hdr" header="To:" assign_to="me"/>
+    <ereg regexp=".*" search_in="hdr" header="From:" assign_to="them"/>
+  </action></recv>
+"""
+_HANG_UP = """  <send retrans="500"><![CDATA[
+      BYE [next_url] SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+      From:[$me]
+      To:[$them]
+      [last_Call-ID:]
+      CSeq: 1 BYE
+      Max-Forwards: 70
+      Content-Length: 0
+    ]]></send>
+  <recv response="200"/>
+"""
 
 
 def _answer(sound: str = "silence") -> str:
-    return _respond("200 OK", _SDP, final=True) + '  <recv request="ACK"/>\n' + _say(sound) + _bye_awaited()
+    return _respond("200 OK", _SDP, final=True) + '  <recv request="ACK"/>\n' + _say(sound) + _BYE_AWAITED
+
+
+def _answer_and_hang_up() -> str:
+    return _respond("200 OK", _SDP, final=True) + _KNOWING_BOTH + _say("human") + _pause(500) + _HANG_UP
 
 
 _RINGING = _respond("180 Ringing")
@@ -120,6 +140,7 @@ BEHAVIOURS: Mapping[str, str] = {
     "early_busy": _EARLY + _pause(300) + _refuse("486 Busy Here"),
     "answer": _RINGING + _pause(200) + _answer(),
     "slow_answer": _RINGING + _pause(2500) + _answer(),
+    "answer_bye": _RINGING + _pause(200) + _answer_and_hang_up(),
     "human": _RINGING + _pause(200) + _answer("human"),
     "voicemail": _RINGING + _pause(200) + _answer("voicemail"),
 }
@@ -143,6 +164,8 @@ class SipPeer:
         self.port = _free_port()
         self._behaviours = behaviours
         self._directory = directory
+        self.beep_seconds = 0.0
+        """From the answer of the answering machine to its beep."""
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -205,11 +228,12 @@ class SipPeer:
     def _write_files(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / "peer.xml").write_text(_scenario(self._behaviours), encoding="utf-8")
-        quiet = bytes(RATE * 2 * 60)
+        quiet, greeting = bytes(RATE * 2 * 60), _speech(GREETING) + bytes(RATE)
+        self.beep_seconds = len(greeting) / 2 / RATE
         sounds = {
             "silence": quiet,
             "human": _speech("Hello?") + quiet,
-            "voicemail": _speech(GREETING) + bytes(RATE) + _beep() + quiet,
+            "voicemail": greeting + _beep() + quiet,
         }
         for name, pcm in sounds.items():
             (self._directory / f"{name}.ulaw").write_bytes(pcm_to_ulaw(pcm))
@@ -241,7 +265,7 @@ def _scenario(behaviours: tuple[str, ...]) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="peer">\n  <Global variables="calls"/>\n'
         '  <Reference variables="calls"/>\n'
-        '  <recv request="INVITE"><action><add assign_to="calls" value="1"/></action></recv>\n'
+        '  <recv request="INVITE" rrs="true"><action><add assign_to="calls" value="1"/></action></recv>\n'
         f'{jumps}{parts}  <label id="{count + 1}"/>\n  <nop/>\n</scenario>\n'
     )
 

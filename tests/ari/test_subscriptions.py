@@ -41,3 +41,23 @@ def test_awaited_playbacks_are_known_until_dropped() -> None:
     assert known == {"p": "1"}
     assert subscriptions.playbacks() == {}
     assert len(subscriptions) == 0
+
+
+def test_a_watcher_hears_before_beside_and_after_whoever_holds_the_channel() -> None:
+    subscriptions = Subscriptions()
+    watched: list[ChannelEvent] = []
+    held: list[ChannelEvent] = []
+    subscriptions.watch("1", watched.append)
+    assert "1" in subscriptions
+    assert subscriptions.ids() == {"1"}
+    events = [ChannelDtmfReceived("1", digit) for digit in "123"]
+    assert subscriptions.deliver(events[0])
+    subscriptions.add("1", held.append)
+    assert subscriptions.deliver(events[1])
+    subscriptions.drop("1")
+    assert subscriptions.deliver(events[2])
+    assert (watched, held) == (events, events[1:2])
+    subscriptions.unwatch("1")
+    subscriptions.unwatch("1")
+    assert not subscriptions.deliver(events[0])
+    assert len(subscriptions) == 0

@@ -118,7 +118,21 @@ async def test_freepbx_dialplan(start_asterisk: StartAsterisk, make_phone: MakeP
         assert f"'{extension}' =>" in listed
     assert "'7000' =>" in trial.cli("dialplan show from-internal-custom")
     assert "'s' =>" in trial.cli("dialplan show offhook-reception")
+    assert "AMD()" in trial.cli("dialplan show offhook-amd")
     assert await _seconds_to_human(trial, "7000", make_phone, tmp_path) < 1
+
+
+@pytest.mark.parametrize("name", ["extensions-offhook.conf", "extensions_custom.conf"])
+def test_answering_machines_are_told_apart_as_on_the_trial(name: str) -> None:
+    # That it does: test_outbound_real, over the trial's.
+    assert "AMD()" in _context("offhook-amd", _template("extensions.conf"))
+    assert _context("offhook-amd", _snippet(name)) == _context("offhook-amd", _template("extensions.conf"))
+
+
+def _context(name: str, dialplan: str) -> str:
+    found = re.search(rf"^\[{name}\]\n(.*?)(?:^\[|\Z)", dialplan, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found.group(1).strip()
 
 
 def test_ari_and_http(start_asterisk: StartAsterisk) -> None:

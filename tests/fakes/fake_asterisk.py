@@ -9,6 +9,8 @@ must happen at an exact moment::
         asterisk.refuse("POST", "/answer", 405)           # the next answer request
         asterisk.deaf = True                              # the link is half open: pings stay unanswered
         asterisk.end_playback("p", "failed")              # a file Asterisk could not play
+        asterisk.ring("out-1"); asterisk.pick_up_call("out-1")  # somebody we dialled
+        asterisk.refuse_call("out-2", 17, 486)            # somebody else is busy
         asterisk.abort()                                  # event sockets end without a goodbye
         await asterisk.restart()                          # the same port, every call lost
 """
@@ -16,7 +18,7 @@ must happen at an exact moment::
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -90,6 +92,10 @@ class FakeChannel:
     """Whether a silence generator runs."""
     digits: str = ""
     """Keys that were pressed towards it."""
+    dialled: int = 0
+    """How often somebody had it dialled."""
+    application: str = "Wait"
+    """What runs while it is not in the application."""
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -101,7 +107,7 @@ class FakeChannel:
                 "context": "offhook",
                 "exten": "100",
                 "priority": 3,
-                "app_name": "Stasis" if self.stasis else "Wait",
+                "app_name": "Stasis" if self.stasis else self.application,
                 "app_data": ",".join(("asterisk-ai-voice-agent", *self.args)) if self.stasis else "60",
             },
         }
@@ -243,19 +249,31 @@ class FakeAsterisk:
         if told:
             self.send("StasisStart", channel, args=list(args))
 
-    def hang_up(self, channel_id: str, cause: int = 16, *, told: bool = True) -> None:
-        """The far end hangs up; what plays there fails, and who hears it goes first."""
+    def hang_up(
+        self,
+        channel_id: str,
+        cause: int = 16,
+        *,
+        told: bool = True,
+        request: Mapping[str, Any] | None = None,
+        **end: Any,
+    ) -> None:
+        """The far end hangs up; what plays there fails, and who hears it goes first.
+
+        ``request`` is what the first event says in place of the cause, and ``end`` what the last one says beside it.
+        """
         channel = self.channels.pop(channel_id)
         if told:
-            self.send("ChannelHangupRequest", channel, cause=cause)
+            self.send("ChannelHangupRequest", channel, **(request or {"cause": cause}))
         for playback in [each for each in self.playbacks.values() if each.channel_id == channel_id]:
             self.end_playback(playback.id, "failed", told=told)
         for snoop_id in channel.heard_by:
             if snoop_id in self.channels:
                 self.hang_up(snoop_id, told=told)
         if told:
-            self._leave_stasis(channel)
-            self.send("ChannelDestroyed", channel, cause=cause)
+            if channel.stasis:
+                self._leave_stasis(channel)
+            self.send("ChannelDestroyed", channel, cause=cause, **end)
 
     def take_back(self, channel_id: str, *, told: bool = True) -> None:
         """The dialplan takes the channel out of the application; it lives on."""
@@ -283,6 +301,37 @@ class FakeAsterisk:
         channel.state, channel.stasis = "Up", True
         self.dial(channel_id, "ANSWER")
         self.send("StasisStart", channel, args=[])
+
+    def ring(self, channel_id: str, *, told: bool = True) -> None:
+        """The telephone of somebody we dialled rings."""
+        self._call_state(channel_id, "Ringing", "RINGING", told=told)
+
+    def pick_up_call(self, channel_id: str, *, told: bool = True) -> None:
+        """Somebody we dialled answers."""
+        self._call_state(channel_id, "Up", "ANSWER", told=told)
+
+    def refuse_call(self, channel_id: str, cause: int, tech_cause: int) -> None:
+        """The far end of a call we dialled says that there will be none."""
+        said = {"cause": cause, "tech_cause": tech_cause}
+        self.hang_up(channel_id, cause, request=said, cause_txt="as Q.850 has it", tech_cause=tech_cause)
+
+    def give_up(self, channel_id: str, **end: Any) -> None:
+        """Nobody answered in time."""
+        self.hang_up(channel_id, 19, request={"cause": 32, "soft": True}, **(end or {"tech_cause": 480}))
+
+    def come_back(self, channel_id: str, *args: str, told: bool = True) -> None:
+        """The dialplan lets a channel it had enter the application again."""
+        channel = self.channels[channel_id]
+        channel.stasis, channel.args = True, args
+        if told:
+            self.send("StasisStart", channel, args=list(args))
+
+    def _call_state(self, channel_id: str, state: str, dial_status: str, *, told: bool) -> None:
+        channel = self.channels[channel_id]
+        channel.state = state
+        if told:
+            self.send("ChannelStateChange", channel)
+            self.dial(channel_id, dial_status)
 
     def end_playback(self, playback_id: str, state: str = "done", *, told: bool = True) -> None:
         """A file is over; the next one on its channel begins."""
@@ -349,7 +398,8 @@ class FakeAsterisk:
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         if (refusal := await self._admit(request)) is not None:
             return refusal
-        answer = self._answer(request.method, _segments(request.raw_path), dict(request.query))
+        body = await request.json() if request.can_read_body else {}
+        answer = self._answer(request.method, _segments(request.raw_path), dict(request.query), body)
         for listener in tuple(self._listeners):
             await listener.outbox.join()  # events go first: the order that is hardest on a client
         await self._note()
@@ -372,12 +422,16 @@ class FakeAsterisk:
                 return web.json_response({"message": fault.message}, status=fault.status)
         return None
 
-    def _answer(self, method: str, path: list[str], query: dict[str, str]) -> web.Response:
+    def _answer(self, method: str, path: list[str], query: dict[str, str], body: Mapping[str, Any]) -> web.Response:
         match method, path:
             case "GET", ["asterisk", "info"]:
                 return web.json_response({"system": {"version": self.version}})
             case "GET", ["asterisk", "modules"]:
                 return web.json_response([{"name": name, "status": "Running"} for name in sorted(self.modules)])
+            case "GET", ["asterisk", "modules", name]:
+                return (
+                    web.json_response({"status": "Running"}) if name in self.modules else _refusal(404, "not running")
+                )
             case "GET", ["applications", _]:
                 held = [channel.id for channel in self.channels.values() if channel.stasis]
                 return web.json_response({"name": self.app, "channel_ids": held, "bridge_ids": []})
@@ -387,6 +441,8 @@ class FakeAsterisk:
                 return web.json_response([bridge.describe() for bridge in self.bridges.values()])
             case "POST", ["channels", "externalMedia"]:
                 return self._external_media(query)
+            case "POST", ["channels", "create"]:
+                return self._create(query, body.get("variables", {}))
             case "POST", ["channels", channel_id]:
                 called = FakeChannel(channel_id, state="Down", stasis=False, variables=dict(query))
                 self.channels[channel_id] = called
@@ -399,6 +455,15 @@ class FakeAsterisk:
             case _, ["playbacks", playback_id, *rest]:
                 return self._playback(method, playback_id, rest, query)
         return _refusal(404, "Resource not found")
+
+    def _create(self, query: dict[str, str], variables: Mapping[str, str]) -> web.Response:
+        channel_id = query["channelId"]
+        if channel_id in self.channels:
+            return _refusal(409, "Channel with given unique ID already exists")
+        made = FakeChannel(channel_id, state="Down", variables={**query, **variables})
+        self.channels[channel_id] = made
+        self.send("StasisStart", made, args=[])
+        return web.json_response(made.describe())
 
     def _external_media(self, query: dict[str, str]) -> web.Response:
         leg = FakeChannel(query["channelId"], state="Down", variables=dict(query))
@@ -421,7 +486,7 @@ class FakeAsterisk:
             case "GET", []:
                 return web.json_response(channel.describe())
             case "DELETE", []:
-                self.hang_up(channel_id)
+                self.hang_up(channel_id, request={"cause": 16, "soft": True})
                 return web.Response(status=204)
             case "GET", ["variable"] if (setting := re.fullmatch(r"SET\((.*?)=(.*)\)", query["variable"])) is not None:
                 channel.variables[setting[1]] = setting[2]
@@ -437,6 +502,12 @@ class FakeAsterisk:
         match method, rest:
             case "POST", ["answer"]:
                 channel.state = "Up"
+            case "POST", ["dial"]:
+                channel.dialled += 1
+                if channel.dialled > 1:
+                    self.hang_up(channel_id)
+                else:
+                    self.dial(channel_id, "")
             case "POST", ["continue"]:
                 self.take_back(channel_id)
             case "POST", ["variable"]:

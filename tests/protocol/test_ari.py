@@ -15,6 +15,7 @@ from ai_engine.protocol.ari import (
     ChannelDtmfReceived,
     ChannelHangupRequest,
     ChannelHold,
+    ChannelStateChange,
     ChannelUnhold,
     PlaybackFinished,
     PlaybackStarted,
@@ -76,6 +77,22 @@ ADA = Channel(
         ({"type": "ChannelHangupRequest", "channel": CHANNEL, "cause": 17}, ChannelHangupRequest(ADA.id, 17)),
         ({"type": "ChannelHangupRequest", "channel": CHANNEL}, ChannelHangupRequest(ADA.id, 0)),
         ({"type": "ChannelDestroyed", "channel": CHANNEL, "cause": 16}, ChannelDestroyed(ADA.id, 16)),
+        (
+            {"type": "ChannelDestroyed", "channel": CHANNEL, "cause": 17, "cause_txt": "User busy", "tech_cause": 486},
+            ChannelDestroyed(ADA.id, 17, "User busy", 486),
+        ),
+        (
+            {"type": "ChannelDestroyed", "channel": CHANNEL, "cause": 17, "cause_txt": None, "tech_cause": "486"},
+            ChannelDestroyed(ADA.id, 17),
+        ),
+        (
+            {"type": "ChannelHangupRequest", "channel": CHANNEL, "cause": 32, "soft": True},
+            ChannelHangupRequest(ADA.id, 32, soft=True),
+        ),
+        (
+            {"type": "ChannelStateChange", "channel": {**CHANNEL, "state": "Ringing"}},
+            ChannelStateChange(ADA.id, "Ringing"),
+        ),
         (
             {"type": "ChannelDtmfReceived", "channel": CHANNEL, "digit": "#", "duration_ms": 100},
             ChannelDtmfReceived(ADA.id, "#"),
