@@ -1,7 +1,7 @@
 """Builds the session of each call from what the configuration says and what this Asterisk can do."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import uuid4
@@ -9,6 +9,7 @@ from uuid import uuid4
 import structlog
 
 from ai_engine.app.openings import agent_for, briefing_for
+from ai_engine.app.outbound import Outbound
 from ai_engine.app.sound import Sound
 from ai_engine.app.tools import CallTools
 from ai_engine.ari.call_control import AriCallControl
@@ -17,6 +18,7 @@ from ai_engine.audio.speech import make_scorer
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
 from ai_engine.config.adapters import fitting, session_settings
+from ai_engine.config.call_agent import OPENAI_PROVIDER, has_openai
 from ai_engine.config.providers import make_agent
 from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.jobs.ports import Assignment
@@ -28,6 +30,7 @@ from ai_engine.session.roster import Breaker, Candidate
 from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.tools.template import fill_known
 from ai_engine.transports.dialplan import DialplanCall
+from ai_engine.transports.media_stream import MediaStreamCall
 
 log = structlog.get_logger(__name__)
 
@@ -44,14 +47,20 @@ class CallFactory:
         sound: Sound,
         observers: Sequence[Observer],
         agents: Mapping[str, AgentMaker] | None = None,
+        outbound: Outbound | None = None,
     ) -> None:
-        """``agents`` by the name of their provider, in place of our own. Raises ConfigError."""
+        """``agents`` by the name of their provider, in place of our own; ``outbound`` where the engine places calls,
+        too. Raises ConfigError."""
         self._config = config
         self._sound = sound
-        self.tools = CallTools(config)
+        self._outbound = outbound
+        self.tools = CallTools(config, outbound)
         self._observers = (*observers, *self.tools.observers)
         self._agents = agents or {}
-        self.breakers = {name: Breaker() for agent in config.agents for name in config.providers_of(agent)}
+        used = [name for agent in config.agents for name in config.providers_of(agent)]
+        self._first_out = [OPENAI_PROVIDER] if has_openai(config.call_agent) else []
+        """Who runs the agents of calls that we placed, before their own providers."""
+        self.breakers = {name: Breaker() for name in (*used, *self._first_out)}
         """Of each provider in use, by name."""
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
@@ -62,15 +71,15 @@ class CallFactory:
 
     async def make(self, control: CallControl) -> CallSession:
         """The session that will hold ``control``'s call. Raises AsteriskError when it cannot be held."""
-        errand = control.assignment
+        errand = control.assignment or await self._called_before(control.caller_number)
         name = errand.agent if errand else control.variables.get("agent", self._config.default_agent)
         if name not in self._config.agents:
             raise AsteriskError(f"the dialplan asks for agent {name!r}, and there is no such agent")
-        if isinstance(control, DialplanCall):
+        if isinstance(control, DialplanCall | MediaStreamCall):
             ways, format, call_id = [Way(control.transport, Downstream.STREAM)], control.format, control.channel_id
         else:
             assert isinstance(control, AriCallControl)
-            ways, call_id = self._sound.ways(), str(uuid4())
+            ways, call_id = self._sound.ways(), attempt_key(control.assignment) or str(uuid4())
             format = await self._format(control, ways)
         dialled = control.variables.get("did") or control.dialled
         facts = {"agent": name, "call_id": call_id, "caller": control.caller_number, "dialled": dialled}
@@ -81,7 +90,7 @@ class CallFactory:
             control=control,
             ways=ways,
             format=format,
-            candidates=[self._candidate(provider, format) for provider in self._config.providers_of(name)],
+            candidates=[self._candidate(provider, format) for provider in self._providers(name, errand)],
             briefing=Briefing(
                 call_id=call_id,
                 agent=self._config.agent(name) | _own_voice(errand),
@@ -105,6 +114,12 @@ class CallFactory:
             max_seconds=errand.max_seconds if errand else None,
             message=errand.message if errand and errand.machine else "",
         )
+
+    async def _called_before(self, number: str) -> Assignment | None:
+        return None if self._outbound is None else await self._outbound.callback(number)
+
+    def _providers(self, agent: str, errand: Assignment | None) -> Iterable[str]:
+        return dict.fromkeys((*(self._first_out if errand else ()), *self._config.providers_of(agent)))
 
     def probed(self) -> list[Candidate]:
         """Every provider in use, to be tried with no call."""
@@ -161,6 +176,11 @@ class CallFactory:
 
     def _judge(self, format: AudioFormat) -> TurnJudge | None:
         return None if self._judge_turn is None else TurnJudge(format, self._judge_turn, self._workers)
+
+
+def attempt_key(errand: Assignment | None) -> str:
+    """As ``Attempt.key``; empty for a call that we did not place."""
+    return f"{errand.call_id}-{errand.attempt}" if errand else ""
 
 
 def _own_voice(errand: Assignment | None) -> dict[str, str]:

@@ -11,9 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
+from ai_engine.app.outbound import Outbound
 from ai_engine.app.probes import Probes
 from ai_engine.app.sound import Sound
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
@@ -30,6 +32,7 @@ from ai_engine.providers.local import LocalSettings
 from ai_engine.providers.local_health import probe_local_server
 from ai_engine.session.ports import Observer
 from ai_engine.session.registry import Registry
+from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.transports.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -56,8 +59,12 @@ class App:
         self._recorder = Recorder(config.recording.directory) if config.recording.enabled else None
         self._tally = Tally()
         observers: list[Observer] = [CallLog(), self._tally, *([self._recorder] if self._recorder else [])]
+        asked = config.call_agent
+        self._outbound = Outbound(config, asked, engine_version()) if asked is not None and asked.enabled else None
+        if self._outbound is not None:
+            observers.append(self._outbound.transcript)
         self._sound = Sound(config, lambda: self._ari.abilities, lambda call: self._registry.admit(call))
-        self._calls = CallFactory(config, self._sound, observers, agents)
+        self._calls = CallFactory(config, self._sound, observers, agents, self._outbound)
         self._probes = Probes(
             self._calls.probed() if config.health.probe_seconds else (),
             self._calls.probe_briefing,
@@ -113,18 +120,38 @@ class App:
         beat = asyncio.create_task(self._heartbeat.run())
         probing = asyncio.create_task(self._probes.run())
         ari = asyncio.create_task(self._ari.run())
+        outbound = asyncio.create_task(self._open_outbound())
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({ari, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({ari, stopped, outbound}, return_when=asyncio.FIRST_COMPLETED)
+        if done == {outbound} and outbound.exception() is None:
+            await asyncio.wait({ari, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        outbound.cancel()
         probing.cancel()
         log.info("engine stopping", calls=len(self._registry.calls), drain_seconds=_DRAIN_SECONDS)
         await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
+        await asyncio.wait({outbound})
+        if self._outbound is not None:
+            await self._outbound.close()
         await self._sound.close()
         await self._ari.close()
         await self._calls.tools.close()
         beat.cancel()
         stopped.cancel()
         await asyncio.wait({probing})
+        if not outbound.cancelled():
+            outbound.result()
         await ari
+
+    async def _open_outbound(self) -> None:
+        """Raises ConfigError when it cannot be opened: an engine that was told to place calls, and cannot, must not
+        look well."""
+        if self._outbound is None:
+            return
+        door = MediaStreamDoor(self._sound.wheel, self._registry.admit)
+        try:
+            await self._outbound.open(self._ari.dialer, door, lambda: self._registry.calls)
+        except (OSError, SQLAlchemyError) as error:
+            raise ConfigError(f"call_agent: {error}") from error
 
     # -- health ----------------------------------------------------------------------------------------------
 
@@ -148,6 +175,7 @@ class App:
             **self._sound.snapshot(),
             "providers": self._providers(),
             "tools": self._calls.tools.snapshot(),
+            "call_agent": None if self._outbound is None else self._outbound.snapshot(),
             "media_directory": check_media_directory(self._config.media.directory),
             "calls": {
                 "now": [

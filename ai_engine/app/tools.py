@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ai_engine.app.after_call import AfterCall
+from ai_engine.app.outbound import Outbound
 from ai_engine.config import EngineConfig
 from ai_engine.observe.tool_tally import ToolTally
 from ai_engine.remote.http import SharedHttp
 from ai_engine.session.ports import Observer, Tool
 from ai_engine.session.toolbox import Toolbox
 from ai_engine.tools.answer import cut
+from ai_engine.tools.calendar import calendar_tools
 from ai_engine.tools.hangup import Hangup
 from ai_engine.tools.http import HttpTool
 from ai_engine.tools.leave_voicemail import LeaveVoicemail
+from ai_engine.tools.report_call import ReportCall
 from ai_engine.tools.send_dtmf import SendDtmf
 from ai_engine.tools.template import as_text
 from ai_engine.tools.transfer import Transfer
@@ -28,14 +33,15 @@ _DRAIN_SECONDS = 5.0
 class CallTools:
     """Shared by all calls; only what some agent has is made."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, outbound: Outbound | None = None) -> None:
+        """``outbound`` where there are a calendar, and calls that were asked for."""
         self._config = config
         self._keys = {name: key.get_secret_value() for name, key in config.secrets.keys.items()}
         self.http = SharedHttp()
         """For tools and providers; closed with the tools."""
         self._named = {agent: config.tools_of(agent) for agent in config.agents}
         used = {name for names in self._named.values() for name in names}
-        self._own = {tool.name: tool for tool in _own_tools(config)}
+        self._own = {tool.name: tool for tool in (*_own_tools(config), *_desk_tools(outbound))}
         self._requests = {
             name: HttpTool(name, settings, self._keys, self.http)
             for name, settings in config.tools.http.items()
@@ -121,3 +127,11 @@ def _own_tools(config: EngineConfig) -> Iterator[Tool]:
     yield from (Hangup(), SendDtmf(), Transfer(config.tools.destinations))
     if (voicemail := config.tools.voicemail) is not None:
         yield LeaveVoicemail(voicemail.context, voicemail.extension, voicemail.description)
+
+
+def _desk_tools(outbound: Outbound | None) -> Iterator[Tool]:
+    if outbound is None:
+        return
+    settings = outbound.settings
+    yield from calendar_tools(outbound, settings.calendar, settings.defaults, outbound.zone, partial(datetime.now, UTC))
+    yield ReportCall(outbound)

@@ -161,7 +161,11 @@ class Telephony(Protocol):
         ...
 
     def register_routes(self, router: "APIRouter", context: RouteContext) -> None:
-        """Add what the network, or a browser, calls."""
+        """Add what the network, or a browser, calls; where nobody does, at least remember ``context``."""
+        ...
+
+    async def close(self) -> None:
+        """Watch nothing any more; calls stay as they are, for the next engine."""
         ...
 
 

@@ -12,9 +12,10 @@ T = TypeVar("T")
 class Office:
     """Opened and closed once; ``submit`` is safe from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "office") -> None:
+        """``name`` of the thread."""
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="office", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":

@@ -126,6 +126,13 @@ class AsteriskTelephony:
         """There are none; but news go to ``context``."""
         self._context = context
 
+    async def close(self) -> None:
+        """Pass no news on any more; calls stay as they are."""
+        relays = list(self._relays.values())
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
+
     # --------------------------------------------------------------------------------------------------------
 
     async def _dial(self, attempt: Attempt, *, again: bool) -> None:

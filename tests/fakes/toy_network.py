@@ -65,5 +65,8 @@ class ToyNetwork:
     def map_status(self, payload: Mapping[str, str]) -> Progress | None:
         return Progress(Status(payload["CallStatus"])) if payload.get("CallStatus") in set(Status) else None
 
+    async def close(self) -> None:
+        """Nothing is watched."""
+
     def register_routes(self, router: Any, context: RouteContext) -> None:
         self.report = context.report

@@ -1,0 +1,85 @@
+"""The parts that the settings choose: a telephone network, and a calendar."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ai_engine.ari.dialer import Dialer
+from ai_engine.calendar.client import BridgeClient
+from ai_engine.calendar.embedded import EmbeddedCalendar
+from ai_engine.calendar.server import CalendarServer
+from ai_engine.jobs.ports import Calendar, CallDesk, Telephony
+from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.telephony.asterisk import AsteriskTelephony
+from ai_engine.telephony.mock import MockTelephony, TranscriptFeed
+from ai_engine.telephony.streams import StreamDoor
+from ai_engine.telephony.twilio import TwilioTelephony
+
+_LOCAL_TIME = Path("/etc/localtime")
+
+
+def make_telephony(
+    settings: CallAgentSettings,
+    dialer: Dialer,
+    door: StreamDoor,
+    feed: TranscriptFeed,
+    desk: Callable[[], CallDesk],
+    call_loop: asyncio.AbstractEventLoop,
+) -> Telephony:
+    """The network of `telephony.provider`; every other name was refused with the settings."""
+    match settings.telephony.provider:
+        case "asterisk":
+            return AsteriskTelephony(settings.asterisk, dialer, call_loop)
+        case "twilio":
+            return TwilioTelephony(settings.twilio, settings.server, door)
+        case "mock":
+            return MockTelephony(settings.server, door, desk, feed)
+
+
+def own_zone() -> str:
+    """The time zone of this machine, by its IANA name; UTC where nobody has set one."""
+    _, found, name = str(_LOCAL_TIME.resolve()).partition("zoneinfo/")
+    return name if found else "UTC"
+
+
+class CalendarPart:
+    """The calendar of the settings, opened and closed once, on the office's event loop."""
+
+    def __init__(self, settings: CallAgentSettings, zone: str, clock: Callable[[], float]) -> None:
+        """``zone`` is this machine's, ``clock`` epoch seconds. Raises ConfigError when it cannot be had."""
+        calendar = settings.calendar
+        self._bridge: BridgeClient | None = None
+        self._own: EmbeddedCalendar | None = None
+        self._server: CalendarServer | None = None
+        if calendar.base_url is not None:
+            token = calendar.token.get_secret_value()
+            self._bridge = BridgeClient(calendar.base_url, token, calendar.timeout_seconds)
+            return
+        self._own = EmbeddedCalendar(calendar, clock, own_zone=zone, hours=settings.defaults.working_hours)
+        if calendar.port is not None:
+            self._server = CalendarServer(self._own, calendar)
+
+    async def open(self) -> None:
+        """Raises OSError when the port is taken."""
+        if self._own is not None:
+            await self._own.open()
+        if self._server is not None:
+            await self._server.start()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+        for part in (self._own, self._bridge):
+            if part is not None:
+                await part.close()
+
+    async def ask(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As ``Calendar`` has it."""
+        calendar: Calendar | None = self._own or self._bridge
+        assert calendar is not None
+        return await calendar.ask(operation, body)
+
+    def health(self) -> Mapping[str, Any]:
+        """Plain data; from any thread."""
+        return {"embedded": False} if self._own is None else {"embedded": True, **self._own.health()}

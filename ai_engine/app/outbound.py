@@ -1,0 +1,212 @@
+"""Calls that the engine places, and appointments it makes: everything of it, made and opened together."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from ai_engine.app.desk_parts import CalendarPart, make_telephony, own_zone
+from ai_engine.app.doorstep import Doorstep
+from ai_engine.ari.dialer import Dialer
+from ai_engine.config import EngineConfig
+from ai_engine.dispatch.database import Database, sqlite_url
+from ai_engine.dispatch.desk import Dispatch
+from ai_engine.dispatch.fleet import Fleet
+from ai_engine.dispatch.notify import Notifier, NotifyFailed
+from ai_engine.dispatch.store import Store
+from ai_engine.errors import AsteriskError
+from ai_engine.jobs.briefing import assignment
+from ai_engine.jobs.ports import Assignment, Attempt, CalendarUnreachable, RouteContext
+from ai_engine.jobs.record import CallRecord
+from ai_engine.jobs.request import Report
+from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.jobs.status import Progress
+from ai_engine.observe.live_transcript import LiveTranscript
+from ai_engine.observe.office import Office
+from ai_engine.session.call_session import CallSession
+from ai_engine.telephony.mock import TranscriptBoard
+from ai_engine.telephony.streams import StreamDoor
+from ai_engine.web.server import WebServer
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+_HOUR_SECONDS = 3600.0
+_CALLBACK_SECONDS = 1.0
+"""Somebody who calls us does not wait longer for us to look up whether we know them."""
+
+
+class Outbound:
+    """All methods are for the call loop. What they do happens in a thread of its own, which is why none of them, nor
+    anybody who asks for calls, can hold a frame back."""
+
+    def __init__(self, config: EngineConfig, settings: CallAgentSettings, version: str) -> None:
+        self._board = TranscriptBoard()
+        self.transcript = LiveTranscript(self._board.said)
+        """An ``Observer``."""
+        self._config = config
+        self._version = version
+        self.settings = settings
+        self.zone = own_zone()
+        """Of this machine, by its IANA name."""
+        self._sessions: Callable[[], list[CallSession]] = list
+        self._office: Office | None = None
+        self._is_open = False
+
+    # -- opened and closed once ------------------------------------------------------------------------------
+
+    async def open(self, dialer: Dialer, door: StreamDoor, sessions: Callable[[], list[CallSession]]) -> None:
+        """``dialer`` and ``door`` are where calls come from; ``sessions`` are those in progress.
+
+        Raises ConfigError, OSError when a port is taken.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._sessions = sessions
+        self._office = Office("call desk")
+        await self._there(self._open(dialer, door))
+        self._is_open = True
+
+    async def close(self) -> None:
+        """What is under way is carried on by the next engine. May be called though it was never opened."""
+        if self._office is None:
+            return
+        if self._is_open:
+            self._is_open = False
+            await self._there(self._close())
+        await asyncio.to_thread(self._office.close)
+
+    async def _open(self, dialer: Dialer, door: StreamDoor) -> None:
+        settings = self.settings
+        url = settings.store.database_url.get_secret_value()
+        self._database = await asyncio.to_thread(Database, _with_driver(url) or sqlite_url(settings.store.path))
+        self._store = Store(self._database, time.time)  # noqa: TID251 - the clock on the wall, for people
+        self._calendar = await asyncio.to_thread(CalendarPart, settings, self.zone, time.time)  # noqa: TID251 - as above
+        self._notifier = Notifier(settings.notify)
+        self._doorstep = Doorstep(settings, lambda: self._web.port)
+        self._network = make_telephony(settings, dialer, door, self._board, lambda: self._desk, self._loop)
+        name = settings.store.engine_name or socket.gethostname()
+        lock = None if url else settings.store.path.with_suffix(".lock")
+        self._desk = Dispatch(
+            settings,
+            self._network,
+            self._store,
+            Fleet(self._database, name, time.time, lock),  # noqa: TID251 - as above
+            self._calendar,
+            self._notify,
+            self._doorstep.urls,
+            self._assignment,
+            agents=tuple(self._config.agents),
+        )
+        context = RouteContext(lambda: self._doorstep.known, self._desk.find, self._report, self._desk.note)
+        self._web = WebServer(
+            settings.server, settings.tokens, self._desk, [self._network], context, self.snapshot, version=self._version
+        )
+        await self._calendar.open()
+        await self._web.start()
+        await self._desk.open(_with_driver(url) or sqlite_url(settings.store.path.with_suffix(".dbos.sqlite")))
+        log.info("calls can be asked for", url=self._doorstep.known.local, provider=self._network.id)
+        await self._doorstep.open()
+
+    async def _close(self) -> None:
+        await self._network.close()
+        await self._web.stop()
+        await self._desk.close()
+        await self._doorstep.close()
+        await self._calendar.close()
+        await asyncio.to_thread(self._database.close)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data for `/health`; from any thread, may block."""
+        if not self._is_open:
+            return {"up": False}
+        return {
+            "up": True,
+            "provider": self._network.id,
+            "calls": dict(self._desk.counters),
+            "network": dict(getattr(self._network, "counters", {})),
+            "calendar": self._calendar.health(),
+            "public_url": self._doorstep.known.public or None,
+        }
+
+    # -- what tools ask in a call (Bookings, Reports) --------------------------------------------------------
+
+    async def ask(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As ``Calendar.ask``."""
+        return await self._there(self._calendar.ask(operation, body))
+
+    async def book(self, call_id: str, job_id: str | None, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As ``Dispatch.book``; an appointment of a call that somebody asked for belongs to that."""
+        return await self._there(self._desk.book(job_id or call_id, body))
+
+    async def report(self, job_id: str, report: Report) -> None:
+        """As ``CallDesk.report_call``."""
+        await self._there(self._desk.report_call(job_id, report))
+
+    async def callback(self, number: str) -> Assignment | None:
+        """What we had called ``number`` about, where somebody who calls back is to get the agent who called them.
+
+        Raises AsteriskError for those who are not to be answered.
+        """
+        policy = self.settings.manners.callbacks
+        if policy == "ordinary" or not number or not self._is_open:
+            return None
+        try:
+            record = await asyncio.wait_for(self._there(self._recently_called(number)), _CALLBACK_SECONDS)
+        except TimeoutError:
+            log.warning("nobody knows in time whether this is a callback", caller=number)
+            return None
+        if record is None:
+            return None
+        if policy == "reject":
+            raise AsteriskError(f"{number} calls back (call_agent.manners.callbacks is reject)")
+        errand = self._assignment(record, "")
+        return replace(errand, greeting="", instructions=f"They call you back.\n{errand.instructions}", machine=False)
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    async def _there(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._office is None:
+            work.close()
+            raise CalendarUnreachable("the engine is not ready for that yet")
+        return await asyncio.wrap_future(self._office.submit(work))
+
+    async def _recently_called(self, number: str) -> CallRecord | None:
+        since = time.time() - self.settings.manners.callback_hours * _HOUR_SECONDS  # noqa: TID251 - as above
+        return await asyncio.to_thread(self._store.latest_to, number, since)
+
+    def _assignment(self, record: CallRecord, put_right: str) -> Assignment:
+        return assignment(self.settings, record, self._config.default_agent, self.zone, datetime.now(UTC), put_right)
+
+    async def _notify(self, record: CallRecord) -> bool | None:
+        try:
+            return await self._notifier.notify(record) or None
+        except NotifyFailed:
+            return False
+
+    def _report(self, call_id: str, number: int, news: Progress) -> None:
+        self._desk.report(call_id, number, news)
+        attempt = self._desk.find(call_id)
+        if news.answered_by == "machine" and attempt is not None and not attempt.assignment.machine:
+            self._loop.call_soon_threadsafe(self._machine_answered, attempt)
+
+    def _machine_answered(self, attempt: Attempt) -> None:
+        """A machine has shown itself while the agent talks to it already."""
+        session = next((session for session in self._sessions() if session.call_id == attempt.key), None)
+        if session is None:
+            return
+        if attempt.assignment.message:
+            session.leave_message(attempt.assignment.message)
+        elif self._office is not None:
+            self._office.submit(self._network.end_call(attempt, ""))
+
+
+def _with_driver(url: str) -> str:
+    """``postgresql://`` is how people write it; the driver we ship has a name of its own."""
+    scheme, found, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if found and scheme in ("postgresql", "postgres") else url
