@@ -156,6 +156,11 @@ class FakeCall:
 
     # -- the network --------------------------------------------------------------------------------------------
 
+    async def done(self, seconds: float = 5.0) -> None:
+        """The call is over, and all was told. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            await self.over.wait()
+
     def end(self, status: str) -> None:
         """As the API has it: from outside."""
         if self.status not in _ENDS:
@@ -420,6 +425,10 @@ class TwilioServer:
     faults: list[Fault] = field(default_factory=list)
     calls: list[FakeCall] = field(default_factory=list)
     webhooks: list[Webhook] = field(default_factory=list)
+    updates: list[tuple[str, str]] = field(default_factory=list)
+    """Call and status, as clients asked for them."""
+    holding: asyncio.Event | None = None
+    """Answers to dials wait for it; the call goes on meanwhile."""
     violations: list[str] = field(default_factory=list)
     """What its clients did that Twilio would not take."""
     url: str = ""
@@ -456,7 +465,7 @@ class TwilioServer:
         """Everybody hangs up."""
         for call in self.calls:
             call.end("completed")
-            await call.over.wait()
+            await call.done()
 
     async def next_call(self, seconds: float = 10.0) -> FakeCall:
         async with asyncio.timeout(seconds):
@@ -502,6 +511,8 @@ class TwilioServer:
         task = asyncio.create_task(call.run())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        if self.holding is not None:
+            await self.holding.wait()
         if fault is not None:
             assert request.transport is not None
             request.transport.close()
@@ -562,6 +573,7 @@ class TwilioServer:
         if call is None:
             return _error(404, 20404, f"The requested resource {request.path} was not found")
         status = _fields(await request.text()).get("Status", [""])[0]
+        self.updates.append((call.sid, status))
         if status not in ("completed", "canceled"):
             return _error(400, 21218, "Invalid Status")
         if call.status in _ENDS:

@@ -1,5 +1,7 @@
 """Calls over a Twilio that keeps its protocol: dialled once, heard and spoken to, and ended."""
 
+import asyncio
+
 import pytest
 
 from ai_engine.jobs.ports import AttemptLost, CannotCall, Telephony, Urls
@@ -41,7 +43,7 @@ async def test_a_call_from_dial_to_goodbye() -> None:
         await until(lambda: KeyPressed("7") in leg.events)
         assert any(isinstance(event, MarkReturned) for event in leg.events)
         call.hang_up()
-        await call.over.wait()
+        await call.done()
         await until(lambda: leg.reasons)
         assert isinstance(leg.events[-1], StreamStopped)
         assert leg.reasons == ["stopped"]
@@ -84,7 +86,7 @@ async def test_answering_machines_are_told_of(message: str, mode: str) -> None:
         assert (call.field("MachineDetection"), call.field("AsyncAmd")) == (mode, "true")
         assert call.field("AsyncAmdStatusCallback") == call.field("StatusCallback")
         call.hang_up()
-        await call.over.wait()
+        await call.done()
         assert it.twilio.violations == []
 
 
@@ -102,7 +104,7 @@ async def test_calls_that_nobody_answers(script: Script, status: Status, retryab
     async with stage() as it:
         it.twilio.scripts = [script]
         sid = await it.dial(attempt())
-        await (await it.twilio.next_call()).over.wait()
+        await (await it.twilio.next_call()).done()
         last = it.book.news[-1][2]
         assert (last.status, last.retryable, last.provider_call_id) == (status, retryable, sid)
         assert script.sip in last.reason
@@ -116,7 +118,7 @@ async def test_no_answer_is_dialled_again_and_an_initiated_call_is_not_a_failed_
     async with stage() as it:
         it.twilio.scripts = [Script("no-answer")]
         await it.dial(attempt())
-        await (await it.twilio.next_call()).over.wait()
+        await (await it.twilio.next_call()).done()
         assert it.book.statuses == ["dialing", "dialing", "no_answer"]
         last = it.book.news[-1][2]
         assert delay_seconds(Retry(), last.status, 1, retryable=last.retryable, chance=0.5) == 60
@@ -127,7 +129,7 @@ async def test_late_and_repeated_callbacks_change_nothing() -> None:
     async with stage() as it:
         it.twilio.scripts = [Script("busy", late=frozenset({"initiated", "ringing"}), copies=2)]
         await it.dial(attempt())
-        await (await it.twilio.next_call()).over.wait()
+        await (await it.twilio.next_call()).done()
         assert it.book.statuses == ["busy"]
         # The attempt is over, so that they are not even looked at.
         assert it.telephony.counters["unknown_calls"] == 3
@@ -136,23 +138,16 @@ async def test_late_and_repeated_callbacks_change_nothing() -> None:
 async def test_callbacks_out_of_order_within_a_call() -> None:
     async with stage() as it:
         it.twilio.scripts = [Script(late=frozenset({"ringing"}), copies=2)]
-        it.book.attempts = _Immortal()
+        it.book.forgets = False
         await it.dial(attempt())
         call = await it.twilio.next_call()
         await call.streaming.wait()
         call.hang_up()
-        await call.over.wait()
+        await call.done()
         assert it.book.statuses.count("dialing") == 1
         assert it.book.statuses[-1] == "completed"
         assert it.telephony.counters["stale"] == 1
         assert it.telephony.counters["replays"] == 3  # the second copies
-
-
-class _Immortal(dict):  # type: ignore[type-arg]
-    """Attempts that are found although they are over."""
-
-    def pop(self, *_: object) -> None:
-        return None
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------
@@ -250,7 +245,7 @@ async def test_after_a_crash_a_call_that_is_over_is_lost() -> None:
     async with stage() as it:
         it.twilio.scripts = [Script("busy")]
         await it.dial(attempt())
-        await (await it.twilio.next_call()).over.wait()
+        await (await it.twilio.next_call()).done()
         async with restarted(it.twilio.url) as after:
             with pytest.raises(AttemptLost, match="busy"):
                 await after.start_call(attempt(), it.book.urls, again=True)
@@ -290,7 +285,7 @@ async def test_hang_up_while_it_rings() -> None:
         call = await it.twilio.next_call()
         await until(lambda: call.status == "ringing")
         await it.telephony.end_call(one, sid)
-        await call.over.wait()
+        await call.done()
         assert call.status == "canceled"
         assert it.book.statuses[-1] == "canceled"
         await it.telephony.end_call(one, sid)  # nothing is wrong
@@ -303,7 +298,7 @@ async def test_hang_up_while_people_talk() -> None:
         call = await it.twilio.next_call()
         await call.streaming.wait()
         await it.telephony.end_call(one, sid)
-        await call.over.wait()
+        await call.done()
         assert call.status == "completed"
 
 
@@ -315,7 +310,7 @@ async def test_somebody_answers_just_as_we_cancel() -> None:
         await call.streaming.wait()
         async with restarted(it.twilio.url) as unaware:  # believes that it rings
             await unaware.end_call(one, sid)
-        await call.over.wait()
+        await call.done()
         assert call.status == "completed"
 
 
@@ -325,10 +320,12 @@ async def test_the_engine_closes_the_stream_and_the_call_ends() -> None:
         call = await it.twilio.next_call()
         await until(lambda: it.door.legs)
         it.door.legs[0].close(1000)
-        await call.over.wait()
+        await call.done()
         assert (call.closed_with, call.status) == (1000, "completed")
         assert it.book.statuses[-1] == "completed"
         assert it.door.legs[0].reasons == ["closed by us"]
+        await until(lambda: it.twilio.updates)
+        assert it.twilio.updates[0] == (call.sid, "completed"), "not left to Twilio alone"
 
 
 async def test_hung_up_before_it_was_dialled() -> None:
@@ -339,6 +336,21 @@ async def test_hung_up_before_it_was_dialled() -> None:
             await it.telephony.start_call(one, it.book.urls, again=False)
         assert not refused.value.retryable
         assert it.twilio.calls == []
+
+
+async def test_hung_up_while_twilio_has_not_told_the_id() -> None:
+    async with stage() as it:
+        it.twilio.scripts = [Script(rings=False)]
+        it.twilio.holding = asyncio.Event()
+        one = it.book.add(attempt(number=7))
+        dialling = asyncio.create_task(it.telephony.start_call(one, Urls("http://127.0.0.1:4545", PUBLIC), again=False))
+        call = await it.twilio.next_call()
+        it.book.attempts.clear()  # its callbacks tell us nothing
+        await it.telephony.end_call(one, "")
+        it.twilio.holding.set()
+        assert (await dialling).provider_call_id == call.sid
+        await call.done()
+        assert call.status == "canceled"
 
 
 async def test_hanging_up_never_raises() -> None:
@@ -354,7 +366,7 @@ async def test_a_call_that_ended_meanwhile_is_reported() -> None:
     async with stage() as it:
         it.twilio.scripts = [Script("busy")]
         sid = await it.dial(attempt())
-        await (await it.twilio.next_call()).over.wait()
+        await (await it.twilio.next_call()).done()
         book = Book()
         async with restarted(it.twilio.url, book) as after:
             await after.watch_call(attempt(), sid)

@@ -120,7 +120,7 @@ async def test_both_hear_each_other_and_the_caller_hangs_up(calls: CallLoop) -> 
         assert ulaw_to_pcm(WORDS) in b"".join(calls.lines[0].heard)
         assert calls.calls[0].assignment == attempt().assignment
         call.hang_up()
-        await call.over.wait()
+        await call.done()
         await until(lambda: calls.events == [CallerHungUp()])
         assert book.statuses[-1] == "completed"
 
@@ -129,7 +129,7 @@ async def test_the_engine_hangs_up_and_the_last_words_are_heard(calls: CallLoop)
     async with talking(calls) as (call, book, telephony):
         await until(lambda: len(calls.lines[0].heard) * 160 >= len(WORDS) + 800)  # so that all was given to be sent
         await call.press("0")
-        await call.over.wait()
+        await call.done()
         assert WORDS in bytes(call.heard)
         assert (call.closed_with, call.status, book.statuses[-1]) == (1000, "completed", "completed")
         assert telephony.streams is not None
@@ -139,6 +139,6 @@ async def test_the_engine_hangs_up_and_the_last_words_are_heard(calls: CallLoop)
 async def test_a_connection_that_breaks_ends_the_call(calls: CallLoop) -> None:
     async with talking(calls) as (call, book, _):
         call.drop()
-        await call.over.wait()
+        await call.done()
         await until(lambda: calls.events == [CallerHungUp()])
         assert book.statuses[-1] == "completed"

@@ -53,7 +53,7 @@ async def test_create_fetch_list_and_update() -> None:
         assert made.date_created is not None
         assert server.calls[0].field("StatusCallbackEvent") == "ringing"
         other = await aside(lambda: api.calls.create(to="+14155550102", from_=FROM, url=VOICE))
-        await server.calls[1].over.wait()
+        await server.calls[1].done()
         found = await aside(lambda: api.calls(other.sid).fetch())
         assert (found.status, found.to, found.end_time is not None) == ("busy", "+14155550102", True)
         third = await aside(lambda: api.calls.create(to="+14155550101", from_=FROM, url=VOICE))
@@ -62,7 +62,7 @@ async def test_create_fetch_list_and_update() -> None:
         assert [call.sid for call in await aside(lambda: api.calls.list(status="busy"))] == [other.sid]
         ended = await aside(lambda: api.calls(made.sid).update(status="canceled"))
         assert ended.status == "canceled"
-        await server.calls[0].over.wait()
+        await server.calls[0].done()
         with pytest.raises(TwilioRestException) as over:
             await aside(lambda: api.calls(made.sid).update(status="completed"))
         assert over.value.code == 21220
@@ -151,7 +151,7 @@ async def called(app: App, script: Script, work: Callable[[TwilioServer], Awaita
 
 
 async def over(server: TwilioServer) -> None:
-    await server.calls[0].over.wait()
+    await server.calls[0].done()
 
 
 @pytest.mark.parametrize("end", ["busy", "no-answer", "failed", "canceled"])

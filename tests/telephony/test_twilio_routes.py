@@ -1,18 +1,22 @@
 """What Twilio's webhooks are answered, genuine or not."""
 
 import asyncio
+import json
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from fastapi import APIRouter
 from twilio.request_validator import RequestValidator
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from ai_engine.jobs.settings import Server
 from ai_engine.telephony.twilio import TwilioTelephony
 from ai_engine.telephony.twilio_twiml import HANG_UP
-from tests.fakes.twilio_fake import TOKEN
+from tests.fakes.twilio_fake import ACCOUNT, TOKEN
 from tests.telephony.twilio_parts import PUBLIC, Book, Door, Stage, attempt, serving, settings, stage
+from tests.waiting import until
 
 SID = "CA" + "5" * 32
 QUERY = "?provider=twilio&callId=c0ffee&attempt=1"
@@ -176,6 +180,35 @@ async def test_callbacks_that_come_at_once_are_taken_in_some_order_and_never_bac
         assert numbers == sorted(numbers)
 
 
+async def test_news_that_were_overtaken_are_not_taken() -> None:
+    async with stage() as it:
+        it.book.add(attempt())
+        await post(it, f"/status{QUERY}", news("in-progress", 2))
+        await post(it, f"/status{QUERY}", news("ringing", 1))
+        assert it.book.statuses == ["in_progress"]
+        assert it.telephony.counters["stale"] == 1
+
+
+async def test_after_the_end_nothing_is_taken() -> None:
+    async with stage() as it:
+        it.book.forgets = False
+        it.book.add(attempt())
+        await post(it, f"/status{QUERY}", news("busy", 2))
+        await post(it, f"/status{QUERY}", {"CallSid": SID, "AnsweredBy": "machine_start"})
+        await post(it, f"/status{QUERY}", news("completed", 3))
+        assert it.book.statuses == ["busy"]
+
+
+async def test_news_are_kept_one_after_another() -> None:
+    async with stage() as it:
+        it.book.add(attempt())
+        it.book.slow = {0: 0.2}
+        first = asyncio.create_task(post(it, f"/status{QUERY}", news("initiated", 0)))
+        await until(lambda: it.telephony.known.of("c0ffee-1").lock.locked() or it.telephony.known.of("c0ffee-1").sid)
+        await asyncio.gather(first, post(it, f"/status{QUERY}", news("in-progress", 1)))
+        assert it.book.statuses == ["dialing", "in_progress"]
+
+
 async def test_an_unknown_word_ends_nothing() -> None:
     async with stage() as it:
         it.book.add(attempt())
@@ -222,3 +255,32 @@ async def test_only_post() -> None:
         assert (await client.get(f"{url}/voice")).status_code == 405
         assert (await client.get(f"{url}/status")).status_code == 405
     await telephony.close()
+
+
+# -- the stream ----------------------------------------------------------------------------------------------
+
+
+async def stream(it: Stage, call_sid: str, account_sid: str, token: str = TOKEN) -> int:
+    """The code with which a stream that knows the attempt's token is closed."""
+    signature = RequestValidator(token).compute_signature("wss://voice.example.com/voice/stream", {})
+    about = {"accountSid": account_sid, "callSid": call_sid, "streamSid": "MZ1",
+             "customParameters": {"callId": "c0ffee", "token": "token-of-c0ffee-1"}}  # fmt: skip
+    url = it.url.replace("http", "ws") + "/voice/stream"
+    async with connect(url, additional_headers={"X-Twilio-Signature": signature}) as socket:
+        await socket.send(json.dumps({"event": "start", "streamSid": "MZ1", "start": about}))
+        await socket.send(json.dumps({"event": "stop", "streamSid": "MZ1", "stop": {}}))
+        await socket.wait_closed()
+    assert socket.close_code is not None
+    return socket.close_code
+
+
+async def test_a_stream_must_be_of_the_attempts_call_and_our_account() -> None:
+    async with stage() as it:
+        it.book.add(attempt())
+        await post(it, f"/voice{QUERY}", {"CallSid": SID})
+        assert await stream(it, "CA" + "6" * 32, ACCOUNT) == 1008
+        assert await stream(it, SID, "AC" + "0" * 32) == 1008
+        assert await stream(it, SID, ACCOUNT) == 1000
+        with pytest.raises(InvalidStatus) as refused:
+            await stream(it, SID, ACCOUNT, "guessed")
+        assert refused.value.response.status_code == 401

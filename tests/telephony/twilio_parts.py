@@ -1,6 +1,7 @@
 """A server with Twilio's routes, and an office's end of its streams, for the tests of this room."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ class Book:
     notes: list[tuple[str, str, str]] = field(default_factory=list)
     failing: int = 0
     """So many reports fail."""
+    forgets: bool = True
+    """False: attempts that are over are found nevertheless."""
+    slow: dict[int, float] = field(default_factory=dict)
+    """Seconds that it takes to keep the news of a sequence number."""
 
     def add(self, one: Attempt) -> Attempt:
         self.attempts[one.call_id] = one
@@ -55,8 +60,9 @@ class Book:
         if self.failing:
             self.failing -= 1
             raise OSError("the disk is full")
+        time.sleep(self.slow.get(-1 if progress.sequence is None else progress.sequence, 0.0))
         self.news.append((call_id, number, progress))
-        if progress.status.over:
+        if progress.status.over and self.forgets:
             self.attempts.pop(call_id, None)
 
     def _note(self, call_id: str, kind: str, text: str) -> None:
