@@ -10,7 +10,7 @@ import structlog
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
 from ai_engine.ari.leftovers import is_missing, tidy
-from ai_engine.ari.outbound import Outbound, PickedUp, Screened
+from ai_engine.ari.outbound import Outbound, PickedUp, Screened, ToneHeard
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.errors import AsteriskError
 from ai_engine.jobs.dialing import Answered, DialOrder, EarlyMedia, Ended, Ringing
@@ -199,6 +199,8 @@ class Dialer:
                 self._hand_over(outbound, order, late=late)
             case PickedUp():
                 self._run_errand(self._screen(outbound, order))
+            case ToneHeard():
+                self._hang_up_soon(outbound)
             case Screened(args):
                 self._screened(outbound, order, parse_arguments(args))
 
@@ -267,12 +269,15 @@ class Dialer:
         log.info("somebody answered", channel=outbound.channel_id, **found)
         if outbound.answered_by == "machine" and not order.assignment.message:
             outbound.unwanted = True
-            assert self._ari is not None
-            self._run_errand(tidy(self._ari.hang_up(outbound.channel_id)))
+            self._hang_up_soon(outbound)
         else:
             self._hand_over(outbound, order)
 
     # --------------------------------------------------------------------------------------------------------
+
+    def _hang_up_soon(self, outbound: Outbound) -> None:
+        assert self._ari is not None
+        self._run_errand(tidy(self._ari.hang_up(outbound.channel_id)))
 
     def _hold(self, channel_id: str) -> Outbound:
         """Listen before asking: the first event may come before the answer to the request."""

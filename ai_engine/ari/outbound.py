@@ -17,6 +17,9 @@ from ai_engine.protocol.ari import (
 _SCREENING = ("", "AMD", "GotoIf", "WaitForSilence")
 """What runs while the dialplan finds out who answered; empty between two applications."""
 
+_TONES = {"BUSY": (17, "the PBX plays the busy tone"), "CONGESTION": (34, "the PBX plays the congestion tone")}
+"""A dialplan that the call goes through may say so and hang up later, or never: the cause that it means."""
+
 _TIMEOUT = 408
 """Asterisk's own word, too, for a far end that does not say anything."""
 
@@ -35,7 +38,12 @@ class Screened:
     args: tuple[str, ...]
 
 
-Step = Ringing | EarlyMedia | PickedUp | Screened | Ended
+@dataclass(frozen=True, slots=True)
+class ToneHeard:
+    """Nobody will answer, though the channel goes on."""
+
+
+Step = Ringing | EarlyMedia | PickedUp | Screened | ToneHeard | Ended
 
 
 class Outbound:
@@ -60,6 +68,7 @@ class Outbound:
         self._left = False
         self._refused = False
         self._hanging_up = False
+        self._tone = ""
 
     def take(self, event: ChannelEvent) -> Step | None:
         """What follows from an event."""
@@ -68,6 +77,8 @@ class Outbound:
                 return self._ring()
             case Dial(_, "PROGRESS"):
                 return self._progress()
+            case Dial(_, status) if status in _TONES:
+                return self._hear_tone(status)
             case ChannelStateChange(_, "Up"):
                 return self._pick_up(PickedUp())
             case StasisStart(_, _, args):
@@ -115,6 +126,12 @@ class Outbound:
         self._early = True
         return EarlyMedia()
 
+    def _hear_tone(self, tone: str) -> Step | None:
+        if self._tone or self._picked_up:
+            return None
+        self._tone = tone
+        return ToneHeard()
+
     def _pick_up(self, step: PickedUp) -> Step | None:
         if self._picked_up:
             return None
@@ -129,12 +146,15 @@ class Outbound:
 
     def _end(self, event: ChannelDestroyed) -> Ended:
         rang = self._rang or self._early
+        refused = self._refused and (rang or event.tech_cause != _TIMEOUT)
+        if self._tone and not refused:
+            event = ChannelDestroyed(event.channel_id, *_TONES[self._tone])
         return Ended(
             cause=event.cause,
             cause_txt=event.cause_txt,
             tech_cause=event.tech_cause,
             rang=rang,
-            refused=self._refused and (rang or event.tech_cause != _TIMEOUT),
+            refused=refused or bool(self._tone),
             answered=self._picked_up and (self.handed_over or self.answered_by != "machine"),
             our_hangup=self.unwanted,
             answered_by=self.answered_by,

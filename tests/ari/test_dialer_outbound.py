@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ai_engine.ari.outbound import Outbound, PickedUp, Screened, Step
+from ai_engine.ari.outbound import Outbound, PickedUp, Screened, Step, ToneHeard
 from ai_engine.jobs.dialing import EarlyMedia, Ended, Ringing
 from ai_engine.protocol.ari import (
     Channel,
@@ -26,6 +26,7 @@ SOUNDS = Dial(ID, "PROGRESS")
 ANSWERS = [ChannelStateChange(ID, "Up"), Dial(ID, "ANSWER")]
 LEFT = StasisEnd(ID)
 TIMED_OUT = [ChannelHangupRequest(ID, 32, soft=True), LEFT, ChannelDestroyed(ID, 19, "No answer", 480)]
+OURS = [ChannelHangupRequest(ID, 32, soft=True), LEFT, ChannelDestroyed(ID, 16)]
 
 
 def refused(cause: int, tech_cause: int) -> list[ChannelEvent]:
@@ -58,6 +59,18 @@ def steps(events: Sequence[ChannelEvent], outbound: Outbound | None = None) -> l
             [LEFT, ChannelHangupRequest(ID, 21), ChannelDestroyed(ID, 21, "Call Rejected", 603)],
             [Ended(21, "Call Rejected", 603)],
         ),
+        # A dialplan on the way plays a tone, and we hang up.
+        (
+            [Dial(ID, "BUSY"), Dial(ID, "BUSY"), *OURS],
+            [ToneHeard(), Ended(17, "the PBX plays the busy tone", refused=True)],
+        ),
+        (
+            [*RINGS, Dial(ID, "CONGESTION"), *TIMED_OUT],
+            [Ringing(), ToneHeard(), Ended(34, "the PBX plays the congestion tone", rang=True, refused=True)],
+        ),
+        # Asterisk says both when SIP is refused; what it says last is the more exact.
+        ([Dial(ID, "CONGESTION"), *refused(1, 404)], [ToneHeard(), Ended(1, "said", 404, refused=True)]),
+        ([*ANSWERS, Dial(ID, "BUSY")], [PickedUp()]),
         # Asterisk was restarted, and all that is known is that the channel is gone.
         ([*RINGS, ChannelDestroyed(ID)], [Ringing(), Ended(rang=True)]),
         # Gone before an agent had it.
@@ -72,7 +85,7 @@ def test_before_an_agent_has_the_call(events: list[ChannelEvent], expected: list
     ("events", "expected"),
     [
         (refused(16, 0), Ended(16, "said", answered=True)),
-        ([ChannelHangupRequest(ID, 32, soft=True), LEFT, ChannelDestroyed(ID, 16)], Ended(16, answered=True)),
+        (OURS, Ended(16, answered=True)),
         ([LEFT], Ended(answered=True)),
         ([ChannelDestroyed(ID)], Ended(answered=True)),
     ],

@@ -26,6 +26,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.asterisk, pytest.mark.phone]
 
 MakePeer = Callable[..., Awaitable[SipPeer]]
+MakeExchange = Callable[..., Awaitable[Exchange]]
 OUR_NUMBER = "+15550100"
 
 
@@ -158,6 +159,82 @@ async def test_a_trunk_that_does_not_exist_is_not_tried_again(asterisk: Trial) -
             await exchange.telephony.prepare_call(new_attempt())
         assert not caught.value.retryable
         assert exchange.app.dialer.calls == 0
+
+
+# -- through the dialplan of the PBX ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def through_dialplan(asterisk: Trial, telephone: MakePeer) -> AsyncIterator[MakeExchange]:
+    """An outbound route; what becomes of a call that does not come about is said by ``after``."""
+    routes = asterisk.etc / "extensions.d" / "routes.conf"
+
+    async def make(behaviour: str, after: str = "Hangup()") -> Exchange:
+        peer = await telephone(behaviour)
+        dialplan = (
+            f"[routes]\nexten => _+X.,1,Dial(PJSIP/trunk/sip:${{EXTEN}}@127.0.0.1:{peer.port},30)\n same => n,{after}\n"
+        )
+        await asyncio.to_thread(routes.write_text, dialplan)
+        await asyncio.to_thread(asterisk.cli, "dialplan reload")
+        trunk = Trunk(dial="Local/{number}@routes", caller_id=OUR_NUMBER)
+        return Exchange(AriSettings(asterisk.ari_url, asterisk.username, asterisk.password), trunk)
+
+    yield make
+    await asyncio.to_thread(routes.unlink, missing_ok=True)
+    await asyncio.to_thread(asterisk.cli, "dialplan reload")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        ("busy", Status.BUSY, "User busy"),
+        ("not_found", Status.FAILED, "no such number: Unallocated (unassigned) number"),
+        ("ring", Status.NO_ANSWER, "it rang, and nobody answered"),
+        ("unreachable", Status.FAILED, "unreachable: no reply"),
+    ],
+)
+async def test_the_dialplan_hides_the_sip_status_and_the_outcomes_are_told_apart(
+    through_dialplan: MakeExchange, behaviour: str, status: Status, reason: str
+) -> None:
+    async with await through_dialplan(behaviour) as exchange:
+        await exchange.call(new_attempt(ring_seconds=1.0))
+        news = await exchange.over()
+        assert (news.status, news.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("tone", "status", "reason"),
+    [
+        ("Busy()", Status.BUSY, "the PBX plays the busy tone"),
+        ("Congestion()", Status.FAILED, "congestion: the PBX plays the congestion tone"),
+    ],
+)
+async def test_a_dialplan_that_plays_a_tone_is_not_listened_to(
+    through_dialplan: MakeExchange, tone: str, status: Status, reason: str
+) -> None:
+    async with await through_dialplan("busy", tone) as exchange:
+        await exchange.call(new_attempt(ring_seconds=30.0))
+        news = await exchange.over(5.0)
+        assert (news.status, news.reason) == (status, reason)
+
+
+async def test_a_call_through_the_dialplan_keeps_its_channel(asterisk: Trial, through_dialplan: MakeExchange) -> None:
+    async with await through_dialplan("answer") as exchange:
+        controls = []
+        for _ in range(2):
+            await exchange.call(new_attempt())
+            controls.append(await exchange.agent())
+        ari = controls[0]._ari
+        await ari.create_bridge("both")
+        for control in controls:
+            await ari.add_channel("both", control.channel_id)
+        await asyncio.sleep(1.0)  # a Local channel that is bridged at both ends is often taken out of the call
+        assert {control.channel_id for control in controls} <= set(await channels(asterisk))
+        await ari.destroy_bridge("both")
+        for control in controls:
+            await control.hang_up()
+            await control.close()
+        await until(lambda: exchange.statuses.count(Status.COMPLETED) == 2)
 
 
 # -- hanging up -----------------------------------------------------------------------------------------------

@@ -51,10 +51,7 @@ class Exchange:
         await self.app.close()
         assert self._running is not None
         await self._running
-        relays = tuple(self.telephony._relays.values())
-        for relay in relays:
-            relay.cancel()
-        await asyncio.gather(*relays, return_exceptions=True)
+        await self.telephony.close()
 
     async def call(self, attempt: Attempt) -> str:
         """Returns the id of its channel."""
