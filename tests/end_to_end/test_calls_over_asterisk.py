@@ -120,5 +120,5 @@ async def test_the_engine_is_killed(asterisk: Trial, tmp_path: Path, make_phone:
         record = await there.settled(call_id)
         check_booked(record)
         assert record["attempt"] == 1
-        assert [event.kind for event in phone.events].count("CALL_INCOMING") == 1
+        assert [event.type for event in phone.events].count("CALL_INCOMING") == 1
         assert len(there.appointments()) == 1
