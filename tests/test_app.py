@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.app import App, calls
+from ai_engine.app import calls
+from ai_engine.app.engine import App
 from ai_engine.config import EngineConfig, load
 from ai_engine.errors import ConfigError
 from tests.local_ai_server.eventually import eventually

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
 from ai_engine.app.openings import agent_for, briefing_for
-from ai_engine.app.outbound import Outbound
 from ai_engine.app.sound import Sound
 from ai_engine.app.tools import CallTools
 from ai_engine.ari.call_control import AriCallControl
@@ -32,6 +32,9 @@ from ai_engine.tools.template import fill_known
 from ai_engine.transports.dialplan import DialplanCall
 from ai_engine.transports.media_stream import MediaStreamCall
 
+if TYPE_CHECKING:
+    from ai_engine.app.outbound import Outbound
+
 log = structlog.get_logger(__name__)
 
 AgentMaker = Callable[[AudioFormat], Agent]
@@ -47,7 +50,7 @@ class CallFactory:
         sound: Sound,
         observers: Sequence[Observer],
         agents: Mapping[str, AgentMaker] | None = None,
-        outbound: Outbound | None = None,
+        outbound: "Outbound | None" = None,
     ) -> None:
         """``agents`` by the name of their provider, in place of our own; ``outbound`` where the engine places calls,
         too. Raises ConfigError."""

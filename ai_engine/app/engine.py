@@ -7,15 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
-from ai_engine.app.outbound import Outbound
 from ai_engine.app.probes import Probes
 from ai_engine.app.sound import Sound
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
@@ -34,6 +32,10 @@ from ai_engine.session.ports import Observer
 from ai_engine.session.registry import Registry
 from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.transports.watchdog import Watchdog
+from ai_engine.version import engine_version
+
+if TYPE_CHECKING:
+    from ai_engine.app.outbound import Outbound
 
 log = structlog.get_logger(__name__)
 
@@ -59,8 +61,7 @@ class App:
         self._recorder = Recorder(config.recording.directory) if config.recording.enabled else None
         self._tally = Tally()
         observers: list[Observer] = [CallLog(), self._tally, *([self._recorder] if self._recorder else [])]
-        asked = config.call_agent
-        self._outbound = Outbound(config, asked, engine_version()) if asked is not None and asked.enabled else None
+        self._outbound = _outbound(config)
         if self._outbound is not None:
             observers.append(self._outbound.transcript)
         self._sound = Sound(config, lambda: self._ari.abilities, lambda call: self._registry.admit(call))
@@ -218,12 +219,13 @@ class App:
         return found
 
 
-def engine_version() -> str:
-    """Of the installed package, or of the checkout."""
-    try:
-        return version("offhook")
-    except PackageNotFoundError:
-        return "0.1.0"
+def _outbound(config: EngineConfig) -> "Outbound | None":
+    if config.call_agent is None or not config.call_agent.enabled:
+        return None
+    # More than a second, and 60 MB, that nobody should pay for who does not ask for calls.
+    from ai_engine.app.outbound import Outbound  # noqa: PLC0415
+
+    return Outbound(config, config.call_agent, engine_version())
 
 
-__all__ = ["App", "ApplicationTaken", "engine_version"]
+__all__ = ["App", "ApplicationTaken"]

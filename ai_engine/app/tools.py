@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ai_engine.app.after_call import AfterCall
-from ai_engine.app.outbound import Outbound
 from ai_engine.config import EngineConfig
 from ai_engine.observe.tool_tally import ToolTally
 from ai_engine.remote.http import SharedHttp
@@ -24,6 +23,7 @@ from ai_engine.tools.template import as_text
 from ai_engine.tools.transfer import Transfer
 
 if TYPE_CHECKING:
+    from ai_engine.app.outbound import Outbound
     from ai_engine.tools.mcp import McpServer
 
 _DRAIN_SECONDS = 5.0
@@ -33,7 +33,7 @@ _DRAIN_SECONDS = 5.0
 class CallTools:
     """Shared by all calls; only what some agent has is made."""
 
-    def __init__(self, config: EngineConfig, outbound: Outbound | None = None) -> None:
+    def __init__(self, config: EngineConfig, outbound: "Outbound | None" = None) -> None:
         """``outbound`` where there are a calendar, and calls that were asked for."""
         self._config = config
         self._keys = {name: key.get_secret_value() for name, key in config.secrets.keys.items()}
@@ -129,7 +129,7 @@ def _own_tools(config: EngineConfig) -> Iterator[Tool]:
         yield LeaveVoicemail(voicemail.context, voicemail.extension, voicemail.description)
 
 
-def _desk_tools(outbound: Outbound | None) -> Iterator[Tool]:
+def _desk_tools(outbound: "Outbound | None") -> Iterator[Tool]:
     if outbound is None:
         return
     settings = outbound.settings

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 _VERSION = "1"
 """Of the workflows: raise it when their steps change. Calls that an older engine began are carried through by one."""
 
+STREAM = "stream"
+"""The kind of note with which a network tells the id of a call's media stream."""
+
 _FIRST_NEWS_SECONDS = 1.0
 """Whoever asks for a call is answered when it is dialled, or after so long."""
 _LOOK_SECONDS = 0.05
@@ -67,6 +70,7 @@ class Dispatch:
         self._clock = clock
         self._carrier = Carrier(settings, telephony, store, calendar, notify, urls, assign, clock, chance)
         self._housekeeper: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()
         self.counters = {
             "asked": 0,
             "refused": 0,
@@ -99,6 +103,7 @@ class Dispatch:
         for call_id in await asyncio.to_thread(self._store.unsettled):
             await self._begin(call_id)
         self._housekeeper = asyncio.create_task(self._keep_house())
+        self._opened.set()
 
     async def close(self) -> None:
         """What is under way is carried on by the next engine. May be called more than once."""
@@ -120,6 +125,7 @@ class Dispatch:
             self.counters["refused"] += 1
             log.warning("a call is refused", to=request.to, reason=str(refusal))
             raise
+        await self._opened.wait()  # whoever asks while the engine starts waits a moment
         call_id = str(uuid4())
         record = await asyncio.to_thread(self._store.add_call, call_id, request, self._telephony.id)
         if record.id != call_id:
@@ -141,6 +147,7 @@ class Dispatch:
         return await asyncio.to_thread(self._store.timeline, call_id)
 
     async def cancel(self, call_id: str) -> CallRecord | None:
+        await self._opened.wait()
         record = await self.status(call_id)
         if record is None or record.settled:
             return record
@@ -176,6 +183,9 @@ class Dispatch:
     def note(self, call_id: str, kind: str, text: str) -> None:
         """As ``RouteContext.note`` has it: from any thread but an event loop's."""
         attempt = self.find(call_id)
+        if kind == STREAM:
+            with suppress(KeyError):
+                self._store.change(call_id, stream_sid=text)
         self._store.note(call_id, kind, text, attempt.number if attempt else 0)
 
     async def book(self, call_id: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,6 +194,7 @@ class Dispatch:
         It is kept until the calendar has answered, also over a crash. Where that takes too long for a telephone call
         the answer is ``{"ok": false, "pending": true, …}``.
         """
+        await self._opened.wait()
         key = str(body["idempotencyKey"])
         self.counters["bookings"] += 1
         await asyncio.to_thread(self._store.ask_booking, key, call_id, body)

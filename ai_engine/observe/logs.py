@@ -26,8 +26,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FIRST_KEYS = ("timestamp", "level", "call_id", "event")
 
 
-CHATTY = ("aiohttp.access", "websockets")
-"""Libraries that say too much, and of which the second would say keys at DEBUG."""
+CHATTY = ("aiohttp.access", "websockets", "uvicorn", "mcp", "httpx", "httpcore", "dbos")
+"""Libraries that say too much, and of which some would say keys at DEBUG."""
 
 
 class LogPipe(logging.handlers.QueueHandler):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ai_engine.__main__ import serve
+from ai_engine.app.commands import serve
 from ai_engine.config import load
 from scripts.bench.agent import BenchAgent
 from scripts.trial.rootfs import CHECKOUT

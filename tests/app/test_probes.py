@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ai_engine.app import App
+from ai_engine.app.engine import App
 from ai_engine.app.probes import Probes
 from ai_engine.config import load
 from ai_engine.errors import ProviderError

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from ai_engine.app import App
+from ai_engine.app.engine import App
 from ai_engine.app.tools import CallTools
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import ToolAsked
