@@ -26,7 +26,7 @@ _BORDER_SCORE = -0.0044
 Measured over synthetic phone-band speech, tests/local_ai_server/test_pocketsphinx.py repeats it.
 """
 _ASIDE_BORDER_SCORE = -0.0052
-"""The same for an aside: one word alone scores worse than a sentence."""
+"""The same for an aside, and for a phrase worded like one ("yes"): a word alone scores worse than a sentence."""
 _LEAST_CONFIDENCE = 0.5
 _TELEPHONE_SPELLINGS = {
     "yes(2)": "Y EH",
@@ -114,7 +114,7 @@ class GrammarSphinx(_Sphinx):
         text, score, _, frames = self._decode(pcm)
         if not text or text in DECOYS:
             return Transcript("", 0.0)
-        border = _ASIDE_BORDER_SCORE if brief and _is_aside(text, agent.language) else _BORDER_SCORE
+        border = _ASIDE_BORDER_SCORE if _is_aside(text, agent.language) else _BORDER_SCORE
         confidence = 2.0 ** -(score / frames / border)
         return Transcript(text if confidence >= _LEAST_CONFIDENCE else "", round(confidence, 3))
 

@@ -49,8 +49,8 @@ class Overheard:
     """The phone's own recording."""
 
 
-async def place(trial: Trial, folder: Path, lines: Sequence[Line]) -> Overheard:
-    """Call the agent, say ``lines``, and wait until it hangs up; after a while hang up ourselves.
+async def place(trial: Trial, folder: Path, lines: Sequence[Line], extension: str = EXTENSION) -> Overheard:
+    """Call the agent of ``extension``, say ``lines``, and wait until it hangs up; after a while hang up ourselves.
 
     Raises TimeoutError when the agent keeps silent.
     """
@@ -59,7 +59,7 @@ async def place(trial: Trial, folder: Path, lines: Sequence[Line]) -> Overheard:
         RtpCapture(trial.rtp_ports, folder / "call.pcap") as wire,
         BaresipPhone(trial, folder / "phone") as phone,
     ):
-        await phone.dial(EXTENSION)
+        await phone.dial(extension)
         await phone.wait_for("CALL_ESTABLISHED")
         await hold(phone, wire, lines)
         try:

@@ -1,4 +1,4 @@
-"""`make demo`: a real SIP phone calls a real Asterisk and talks with the engine, measured from the wire."""
+"""`make demo`: a real SIP phone calls a real Asterisk, talks with the engine and books an appointment, measured."""
 
 import argparse
 import asyncio
@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from scripts.trial import asterisk, conversation, report
+from scripts.trial import asterisk, booking, conversation, report
 from scripts.trial.asterisk import Trial
 from scripts.trial.conversation import EXTENSION, Line
-from scripts.trial.programs import Program, Programs, Usage
+from scripts.trial.programs import Program, Programs, Usage, free_port
 from scripts.trial.report import Check, Report
 from scripts.trial.rootfs import CHECKOUT, TrialError
 from scripts.trial.speech import synthesize
@@ -28,10 +30,37 @@ SCRIPT = ("what are your opening hours", "what can you do for me", "!where are y
 """A leading ``!`` interrupts the reply to the line before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One call of the demo."""
+
+    lines: Sequence[Line]
+    measured: Report
+    appointment: booking.Outcome | None = None
+
+    def checks(self, *, goodbye: bool) -> list[Check]:
+        checks = report.checks(self.measured, self.lines, goodbye=goodbye)
+        if self.measured.way.endswith("/stream"):  # between two files Asterisk sends nothing
+            whole = 0 < self.measured.worst_gap_ms <= WORST_GAP_MS and not self.measured.missing
+            checks.append(Check(f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone, no frame missing", whole))
+        return [*checks, *(self.appointment.checks(was_taken=True) if self.appointment else ())]
+
+    def plain(self, *, goodbye: bool) -> dict[str, Any]:
+        """Ready for JSON."""
+        checks = self.checks(goodbye=goodbye)
+        return {
+            **self.measured.plain(),
+            **(self.appointment.plain() if self.appointment else {}),
+            "checks": {check.what: check.good for check in checks},
+            "good": all(check.good for check in checks),
+        }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: the conversation did all it should. 1: it did not. 2: it could not be held at all."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.json)
+    booking.be_quiet()
     folder = CHECKOUT / "var" / "demo" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     was_running = asterisk.status() is not None
     try:
@@ -39,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trial = asterisk.start(tell=lambda line: console.print(f"    [dim]{line}[/]"))
         with _step(console, "the caller's voice (flite)"):
             lines = _lines(options)
-        measured = asyncio.run(_call(trial, lines, folder, console, _ways(options)))
+            wishes = [line_of(item, options.voice) for item in (() if options.lines else booking.SCRIPT)]
+        talks = asyncio.run(_calls(trial, lines, wishes, folder, console, _ways(options)))
     except (TrialError, TimeoutError) as error:
         console.print(f"[bold red]demo:[/] {error}", soft_wrap=True)
         if folder.exists():
@@ -48,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if not was_running:
             asterisk.stop()
-    return _conclude(measured, lines, folder, console, options)
+    return _conclude(talks, folder, console, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,22 +143,42 @@ def _ways(options: argparse.Namespace) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if value}
 
 
-async def _call(
-    trial: Trial, lines: Sequence[Line], folder: Path, console: Console, settings: Mapping[str, str]
-) -> Report:
+async def _calls(
+    trial: Trial,
+    lines: Sequence[Line],
+    wishes: Sequence[Line],
+    folder: Path,
+    console: Console,
+    settings: Mapping[str, str],
+) -> list[Talk]:
+    """The conversation of ``lines``, then one about an appointment, where there are ``wishes``."""
+    settings = {"LOG_FORMAT": "json", **settings}
     with _step(console, "local_ai_server and ai_engine"):
-        programs = await Programs(trial, folder, {"LOG_FORMAT": "json", **settings}).__aenter__()
+        config = booking.write_config(folder, {"server": {"port": free_port()}})
+        await booking.take(folder, booking.taken_time())
+        programs = await Programs(trial, folder, settings, config=config).__aenter__()
+    follower = asyncio.create_task(_follow(programs.engine, console))
     try:
-        console.print(f"[bold]The call[/] [dim]sip phone → {trial.sip_uri(EXTENSION)} → Stasis → engine[/]")
-        follower = asyncio.create_task(_follow(programs.engine, console))
-        began, before = time.monotonic(), _usage(programs)
-        overheard = await conversation.place(trial, folder, lines)
-        recorded = await programs.recorded()
-        _show_usage(console, before, _usage(programs), time.monotonic() - began)
-        follower.cancel()
-        return await asyncio.to_thread(report.read, recorded, overheard)
+        talks = [await _talk(trial, programs, lines, folder, console, EXTENSION)]
+        if wishes:
+            there = folder / booking.AGENT
+            talk = await _talk(trial, programs, wishes, there, console, booking.EXTENSION)
+            talks.append(replace(talk, appointment=await booking.outcome(folder, talk.measured.folder)))
+        return talks
     finally:
+        follower.cancel()
         await programs.stop()
+
+
+async def _talk(
+    trial: Trial, programs: Programs, lines: Sequence[Line], folder: Path, console: Console, extension: str
+) -> Talk:
+    console.print(f"[bold]The call[/] [dim]sip phone → {trial.sip_uri(extension)} → Stasis → engine[/]")
+    known, began, before = len(programs.calls()), time.monotonic(), _usage(programs)
+    overheard = await conversation.place(trial, folder, lines, extension)
+    recorded = await programs.recorded(after=known)
+    _show_usage(console, before, _usage(programs), time.monotonic() - began)
+    return Talk(lines, await asyncio.to_thread(report.read, recorded, overheard))
 
 
 def _usage(programs: Programs) -> dict[str, Usage]:
@@ -171,6 +221,9 @@ def _said(line: str) -> str:
             return f"[bold green]agent[/]   {entry['text']}"
         case "agent interrupted":
             return f"[yellow]agent is interrupted after {entry['heard_ms'] / 1000:.1f} s[/]"
+        case "tool asked" if entry["name"] not in ("hangup", "transfer"):
+            words = ", ".join(str(value) for value in entry["arguments"].values())
+            return f"[magenta]tool[/]    {entry['name']} [dim]{words}[/]"
         case "bound to channel":
             return f"[dim]sound flows: {entry['way']}, {entry['rate']} Hz[/]"
         case "agent waits" | "agent goes on" | "caller only hummed" | "false alarm":
@@ -180,36 +233,40 @@ def _said(line: str) -> str:
     return ""
 
 
-def _conclude(
-    measured: Report, lines: Sequence[Line], folder: Path, console: Console, options: argparse.Namespace
-) -> int:
-    report.show(measured, console)
-    for turn in measured.transcript:
-        if turn["cut"]:
-            console.print(f"  of the interrupted reply was heard, and kept: [green]{turn['text']} …[/]")
-    checks = report.checks(measured, lines, goodbye=not options.lines)
-    if measured.way.endswith("/stream"):  # between two files Asterisk sends nothing
-        whole = 0 < measured.worst_gap_ms <= WORST_GAP_MS and not measured.missing
-        checks.append(Check(f"no frame gap over {WORST_GAP_MS:.0f} ms at the phone, no frame missing", whole))
-    for check in checks:
-        console.print(f"  {'[green]✓[/]' if check.good else '[bold red]✗[/]'} {check.what}")
-    good = all(check.good for check in checks)
-    result = {**measured.plain(), "checks": {check.what: check.good for check in checks}, "good": good}
+def _conclude(talks: Sequence[Talk], folder: Path, console: Console, options: argparse.Namespace) -> int:
+    first, *others = talks
+    results = [talk.plain(goodbye=not options.lines) for talk in talks]
+    for talk in talks:
+        _show(talk, console, goodbye=not options.lines)
+    good = all(result["good"] for result in results)
+    result = {**results[0], "good": good, **({"appointment": results[1]} if others else {})}
     (folder / "report.json").write_text(json.dumps(result, indent=2))
-    shutil.copy(measured.folder / "call.wav", folder / "call.wav")
+    shutil.copy(first.measured.folder / "call.wav", folder / "call.wav")
     if options.json:
         print(json.dumps(result, indent=2))
     console.print(f"""
   stereo WAV   {folder / "call.wav"}   (left the caller, right the agent)
-  transcript   {measured.folder / "transcript.json"}
+  transcript   {first.measured.folder / "transcript.json"}
   figures      {folder / "report.json"}
   packets      {folder / "call.pcap"}
+  calendar     {folder / "calendar"}
   logs         {folder / "ai_engine.log"}, {folder / "local_ai_server.log"}
 
 [bold]Next:[/] [bold]make run[/] keeps all of it up: dial {EXTENSION}, or 101 for a call without ARI, with your
-      own softphone (it prints the account).
+      own softphone (it prints the account). [bold]make demo-outbound[/] has the engine call the phone.
       config/ai-agent.yaml is the agent; docs/snippets connects your own Asterisk.""", soft_wrap=True)  # fmt: skip
     return 0 if good else 1
+
+
+def _show(talk: Talk, console: Console, *, goodbye: bool) -> None:
+    report.show(talk.measured, console)
+    for turn in talk.measured.transcript:
+        if turn["cut"]:
+            console.print(f"  of the interrupted reply was heard, and kept: [green]{turn['text']} …[/]")
+    if talk.appointment:
+        talk.appointment.show(console)
+    for check in talk.checks(goodbye=goodbye):
+        console.print(f"  {'[green]✓[/]' if check.good else '[bold red]✗[/]'} {check.what}")
 
 
 @contextmanager

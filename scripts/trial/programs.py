@@ -171,10 +171,12 @@ class Programs:
         """The folders the recorder made, oldest first."""
         return sorted((self.directory / "calls").glob("*"))
 
-    async def recorded(self) -> Path:
-        """The newest call's folder, once the recorder has finished it; raises TrialError when it does not in 5 s."""
+    async def recorded(self, after: int = 0) -> Path:
+        """The newest call's folder, once the recorder has finished it and there are more than ``after``; raises
+        TrialError when it does not in 5 s."""
         for _ in range(100):
-            if done := [folder for folder in self.calls() if (folder / "turns.json").exists()]:
+            done = [folder for folder in self.calls() if (folder / "turns.json").exists()]
+            if len(done) > after:
                 return done[-1]
             await asyncio.sleep(0.05)
         raise TrialError(f"the engine recorded nothing; it says in {self.engine.log}")
