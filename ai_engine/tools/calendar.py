@@ -324,7 +324,7 @@ def _event(arguments: Mapping[str, Any], facts: Mapping[str, str], terms: Terms,
 
 def _who(facts: Mapping[str, str]) -> str:
     """For those who find the appointment in their calendar."""
-    said = {"With": facts.get("callee"), "For": facts.get("user"), "Caller": facts.get("caller")}
+    said = {"With": facts.get("callee"), "For": facts.get("user"), "Number": facts.get("caller")}
     return "\n".join(["Made on the telephone.", *(f"{key}: {value}" for key, value in said.items() if value)])
 
 

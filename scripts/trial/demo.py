@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = CHECKOUT / "var" / "demo" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     was_running = asterisk.status() is not None
     try:
-        with _step(console, "Asterisk"):
+        with stage(console, "Asterisk"):
             trial = asterisk.start(tell=lambda line: console.print(f"    [dim]{line}[/]"))
-        with _step(console, "the caller's voice (flite)"):
+        with stage(console, "the caller's voice (flite)"):
             lines = _lines(options)
             wishes = [line_of(item, options.voice) for item in (() if options.lines else booking.SCRIPT)]
         talks = asyncio.run(_calls(trial, lines, wishes, folder, console, _ways(options)))
@@ -153,11 +153,11 @@ async def _calls(
 ) -> list[Talk]:
     """The conversation of ``lines``, then one about an appointment, where there are ``wishes``."""
     settings = {"LOG_FORMAT": "json", **settings}
-    with _step(console, "local_ai_server and ai_engine"):
+    with stage(console, "local_ai_server and ai_engine"):
         config = booking.write_config(folder, {"server": {"port": free_port()}})
         await booking.take(folder, booking.taken_time())
         programs = await Programs(trial, folder, settings, config=config).__aenter__()
-    follower = asyncio.create_task(_follow(programs.engine, console))
+    follower = asyncio.create_task(follow(programs.engine, console))
     try:
         talks = [await _talk(trial, programs, lines, folder, console, EXTENSION)]
         if wishes:
@@ -196,7 +196,7 @@ def _show_usage(console: Console, before: Mapping[str, Usage], after: Mapping[st
     )
 
 
-async def _follow(engine: Program, console: Console) -> None:
+async def follow(engine: Program, console: Console) -> None:
     """Print who says what, as the engine logs it."""
     started = time.monotonic()
     with engine.log.open(encoding="utf-8") as log:
@@ -270,7 +270,8 @@ def _show(talk: Talk, console: Console, *, goodbye: bool) -> None:
 
 
 @contextmanager
-def _step(console: Console, what: str) -> Iterator[None]:
+def stage(console: Console, what: str) -> Iterator[None]:
+    """Tell what is being got ready, and how long it took."""
     console.print(f"[bold]==>[/] {what}")
     began = time.monotonic()
     yield

@@ -23,6 +23,7 @@ import time
 import wave
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -140,11 +141,11 @@ class BaresipPhone:
         """End the call from this side."""
         await self._command("hangup", "")
 
-    async def wait_for(self, kind: str, timeout: float = ANSWER_SECONDS) -> PhoneEvent:
-        """The first event of a kind, past or to come; raises TimeoutError naming what happened instead."""
+    async def wait_for(self, kind: str, timeout: float = ANSWER_SECONDS, *, nth: int = 1) -> PhoneEvent:
+        """The ``nth`` event of a kind, past or to come; raises TimeoutError naming what happened instead."""
 
         def found() -> PhoneEvent | None:
-            return next((event for event in self.events if event.type == kind), None)
+            return next(islice((event for event in self.events if event.type == kind), nth - 1, None), None)
 
         async with self._changed:
             with suppress(TimeoutError):

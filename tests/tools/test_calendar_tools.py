@@ -95,7 +95,7 @@ async def test_a_time_is_checked_held_and_booked(desk: Desk) -> None:
         "Garden visit",
         "2026-12-01T10:30:00+01:00",
     )
-    assert "Caller: +15551234" in event["description"]
+    assert "Number: +15551234" in event["description"]
 
 
 class OtherCall(ToolCall):
