@@ -76,12 +76,15 @@ def _find(agent: Agent, text: str, before: Record, *, exactly: bool = False) -> 
 
 
 def _reply(agent: Agent, record: Record) -> _Reply:
-    if record and record[-1][0] == "caller":
-        found = _find(agent, record[-1][1], record[:-1])
-        if found is not None:
-            intent, slots = found
-            return intent, happenings.scope(happenings.used_in(record), slots)
-    return _news(agent, record)
+    if not record or record[-1][0] != "caller":
+        return _news(agent, record)
+    found = _find(agent, record[-1][1], record[:-1])
+    if found is None:
+        news = _news(agent, record)
+        # What is said without a word may have been said already.
+        return news if news and news[0].answer else None
+    intent, slots = found
+    return intent, happenings.scope(happenings.used_in(record), slots)
 
 
 def _news(agent: Agent, record: Record) -> _Reply:

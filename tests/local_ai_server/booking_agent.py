@@ -48,6 +48,8 @@ class Talk:
     def __init__(self, agent: Agent | None = None) -> None:
         self.agent = agent or read_agent(definition())
         self.record: list[tuple[str, str]] = []
+        self.understood_nothing = False
+        """Of the latest answer: it was none."""
 
     async def says(self, text: str) -> tuple[str, Act | None]:
         """What the caller's ``text`` is answered with."""
@@ -61,11 +63,12 @@ class Talk:
         return await self.answer()
 
     async def answer(self) -> tuple[str, Act | None]:
-        """``("", None)`` for what was not understood."""
+        """``("", None)`` for what was not understood, or is answered with silence."""
         record: Record = tuple(self.record)
         pieces = [piece async for piece in Intents().answer(self.agent, record)]
         said = "".join(piece for piece in pieces if isinstance(piece, str))
         if said:
             self.record.append(("agent", said))
-        assert Verdict.NOT_UNDERSTOOD not in pieces or len(pieces) == 1
+        self.understood_nothing = pieces == [Verdict.NOT_UNDERSTOOD]
+        assert Verdict.NOT_UNDERSTOOD not in pieces or self.understood_nothing
         return said, next((piece for piece in pieces if isinstance(piece, Act)), None)

@@ -179,6 +179,15 @@ async def test_a_result_may_lead_to_another_tool() -> None:
     assert await talk.came(act, {"size": 7}) == ("Now 7.", None)
 
 
+async def test_a_tool_that_is_nothing_to_talk_about() -> None:
+    talk = agent(a={**LOOK_UP, "results": [{"say": ""}]})
+    _, act = await talk.says("look up two")
+    assert await talk.came(act, {}) == NOTHING
+    assert not talk.understood_nothing
+    assert await talk.says("banana") == NOTHING
+    assert talk.understood_nothing
+
+
 async def test_news_of_a_tool_that_nobody_asked_for_is_not_made_up() -> None:
     talk = agent(a=LOOK_UP)
     await talk.says("look up two")
