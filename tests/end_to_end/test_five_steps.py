@@ -45,8 +45,8 @@ async def converse(heard: Callable[[], int], say: Callable[[Path], Awaitable[obj
         await over.wait()
 
 
-async def check_all(there: World, call_id: str) -> None:
-    """What each network must have led to."""
+async def check_all(there: World, call_id: str, dials: int = 1) -> None:
+    """What each network must have led to, after so many ``dials``."""
     check_booked(await there.settled(call_id))
     await there.until(call_id, lambda _: bool(there.hook.told))
     [(path, authorization, body)] = there.hook.told
@@ -56,7 +56,8 @@ async def check_all(there: World, call_id: str) -> None:
     assert len(there.appointments()) == 1
     kinds = await there.kinds(call_id)
     assert [kind for kind in kinds if kind in ("dialing", "answered", "confirmed", "booked", "ended")] == [
-        *("dialing", "answered", "confirmed", "booked", "ended")
+        *["dialing"] * dials,
+        *("answered", "confirmed", "booked", "ended"),
     ]
     async with (
         httpx2.AsyncClient(headers={"Authorization": "Bearer secret-of-callers"}) as http,
