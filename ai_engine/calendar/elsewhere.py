@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +17,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from ai_engine.calendar.caldav_import import is_caldav, read_caldav
 from ai_engine.calendar.ics_import import UnreadableCalendar, busy_in
 from ai_engine.calendar.slots import Span
-from ai_engine.calendar.store import Store, Taken
+from ai_engine.calendar.store import Store
 from ai_engine.jobs.settings import Login, login_name
 
 log = structlog.get_logger(__name__)
 
-BEHIND, AHEAD = timedelta(days=2), timedelta(days=750)
+BEHIND, AHEAD = timedelta(days=2), timedelta(days=400)
 """How far around now they are read."""
+
+_STALE = timedelta(hours=12)
+"""What has not changed is worked out again after so long, since ``AHEAD`` has moved on."""
 
 _READ_SECONDS = 20
 _MOST_BYTES = 20 * 1024 * 1024
@@ -43,6 +46,9 @@ class Source:
     failures: int = 0
     """In a row."""
     error: str = ""
+    digest: bytes = b""
+    """Of what was worked out, at ``worked_out_at``."""
+    worked_out_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -97,28 +103,37 @@ class Elsewhere:
 
     def _read(self, source: Source) -> None:
         now = datetime.fromtimestamp(self._clock(), UTC)
+        window = Span(now - BEHIND, now + AHEAD)
         try:
-            found, bad = self._busy(source, Span(now - BEHIND, now + AHEAD))
-            self._store.replace_imported(source.id, found)
+            texts = _texts(source, window)
+            self._work_out(source, texts, window, now)
         except (UnreadableCalendar, SQLAlchemyError) as error:
             source.failures += 1
             source.error = str(error) if isinstance(error, UnreadableCalendar) else type(error).__name__
             log.error("a calendar elsewhere cannot be read", calendar=source.public_name, reason=source.error)
             return
-        if source.error or source.read_at is None or bad != source.misunderstood:
-            told = {"calendar": source.public_name, "appointments": len(found), "misunderstood": bad}
-            (log.warning if bad else log.info)("a calendar elsewhere was read", **told)
-        source.read_at, source.appointments, source.misunderstood = now, len(found), bad
-        source.failures, source.error = 0, ""
+        if source.error:
+            log.info("a calendar elsewhere can be read again", calendar=source.public_name)
+        source.read_at, source.failures, source.error = now, 0, ""
 
-    def _busy(self, source: Source, window: Span) -> tuple[list[Taken], int]:
-        texts = (
-            read_caldav(source.url, source.login, window, _READ_SECONDS)
-            if is_caldav(source.url)
-            else [_read_ics(source.url, source.login)]
-        )
+    def _work_out(self, source: Source, texts: Sequence[bytes], window: Span, now: datetime) -> None:
+        """Unless nothing has changed: it takes its time, and calls want theirs."""
+        digest = hashlib.sha256(b"\0".join(sorted(texts))).digest()
+        if digest == source.digest and source.worked_out_at is not None and now - source.worked_out_at < _STALE:
+            return
         parts = [busy_in(text, window, self._zone) for text in texts]
-        return [taken for found, _ in parts for taken in found], sum(bad for _, bad in parts)
+        found, bad = [taken for part, _ in parts for taken in part], sum(bad for _, bad in parts)
+        self._store.replace_imported(source.id, found)
+        source.digest, source.worked_out_at = digest, now
+        source.appointments, source.misunderstood = len(found), bad
+        told = {"calendar": source.public_name, "appointments": len(found), "misunderstood": bad}
+        (log.warning if bad else log.info)("a calendar elsewhere was read", **told)
+
+
+def _texts(source: Source, window: Span) -> list[bytes]:
+    if is_caldav(source.url):
+        return read_caldav(source.url, source.login, window, _READ_SECONDS)
+    return [_read_ics(source.url, source.login)]
 
 
 def _read_ics(url: str, login: Login | None) -> bytes:

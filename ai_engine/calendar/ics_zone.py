@@ -62,8 +62,10 @@ def _offset(at: datetime, here: ZoneInfo) -> timedelta:
 
 
 def _observance(at: datetime, before: timedelta, here: ZoneInfo) -> _Observance:
-    local = at.astimezone(here)
-    return before, local.utcoffset() or timedelta(), local.tzname() or here.key, bool(local.dst())
+    local, offset = at.astimezone(here), _offset(at, here)
+    # By the clocks alone: in Ireland, by law, it is winter time that is not the standard.
+    is_summer = offset > before or (offset == before and (local.dst() or timedelta()) > timedelta())
+    return before, offset, local.tzname() or here.key, is_summer
 
 
 def _written(observance: _Observance, at: list[datetime]) -> TimezoneDaylight | TimezoneStandard:

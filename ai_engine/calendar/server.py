@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
+from collections.abc import Iterator
 
 import structlog
 import uvicorn
@@ -29,7 +31,7 @@ class CalendarServer:
         self.port = USUAL_PORT if settings.port is None else settings.port
         self._host = settings.host
         self._serving: asyncio.Task[None] | None = None
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 _app(calendar, settings.token.get_secret_value()),
                 http="h11",
@@ -52,11 +54,6 @@ class CalendarServer:
         log.info("the calendar bridge listens", host=self._host, port=self.port)
         self._serving = asyncio.create_task(self._server.serve([line]), name="calendar bridge")
 
-    async def wait(self) -> None:
-        """Until it has been stopped, in a main thread also by SIGINT or SIGTERM."""
-        if self._serving is not None:
-            await asyncio.shield(self._serving)
-
     async def stop(self) -> None:
         """May be called without ``start``, and again."""
         self._server.should_exit = True
@@ -67,14 +64,24 @@ class CalendarServer:
 
 async def serve(calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
     """The bridge alone, until SIGINT or SIGTERM; opens and closes ``calendar``. Raises OSError: the port is taken."""
+    told = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, told.set)
     server = CalendarServer(calendar, settings)
     await calendar.open()
     try:
         await server.start()
-        await server.wait()
+        await told.wait()
     finally:
         await server.stop()
         await calendar.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Who stops is not told by the server when to."""
+        yield
 
 
 def _app(calendar: EmbeddedCalendar, token: str) -> FastAPI:
