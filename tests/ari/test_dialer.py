@@ -67,7 +67,7 @@ async def asterisk() -> AsyncIterator[FakeAsterisk]:
 @pytest.fixture
 async def engine(asterisk: FakeAsterisk) -> AsyncIterator[Engine]:
     started = Engine(asterisk)
-    await until(lambda: started.app.connected)
+    await until(lambda: started.app.connected and not started.app._errands)
     yield started
     await started.end()
 
@@ -96,6 +96,12 @@ async def test_nothing_is_dialled_twice(asterisk: FakeAsterisk, engine: Engine) 
     await engine.dialer.adopt(ID, engine.order())
     assert asterisk.channels[ID].dialled == 1
     assert asterisk.paths("POST").count("/ari/channels/create") == 1
+
+
+async def test_two_who_want_to_dial_at_the_same_moment(asterisk: FakeAsterisk, engine: Engine) -> None:
+    await engine.create()
+    await asyncio.gather(*(engine.dialer.dial(ID, engine.order()) for _ in range(2)))
+    assert asterisk.channels[ID].dialled == 1
 
 
 async def test_a_channel_that_appears_in_the_meantime_is_no_error(asterisk: FakeAsterisk, engine: Engine) -> None:
@@ -325,7 +331,7 @@ async def test_a_dialplan_that_refuses_the_call_does_not_keep_it_from_the_agent(
 async def test_a_call_of_an_earlier_engine_is_offered_to_nobody_and_ends(
     asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialer, "_ADOPT_SECONDS", 0.2)
+    monkeypatch.setattr(dialer, "_ADOPT_SECONDS", 0.5)
     asterisk.enter(ID, told=False)
     asterisk.enter("ordinary", told=False)
     engine = Engine(asterisk)
@@ -345,13 +351,17 @@ async def test_one_that_comes_back_from_the_dialplan_to_nobody_ends_too(
 
 
 async def test_one_that_is_taken_up_in_time_lives(asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialer, "_ADOPT_SECONDS", 0.1)
+    monkeypatch.setattr(dialer, "_ADOPT_SECONDS", 0.5)
     asterisk.enter(ID, told=False)
     asterisk.channels[ID].state = "Up"
     engine = Engine(asterisk)
+    # Its place among those that nobody has taken up is known by the time the other one is offered.
+    asterisk.enter("ordinary", told=False)
+    await until(lambda: engine.calls)
+    engine.calls.clear()
     await engine.dialer.adopt(ID, engine.order())
     await engine.told(Answered())
-    await asyncio.sleep(0.2)
+    await until(lambda: not engine.dialer._errands)
     assert ID in asterisk.channels
     assert engine.calls[0].orphan
     await engine.end()
@@ -397,6 +407,21 @@ async def test_a_screening_that_ends_in_an_outage(asterisk: FakeAsterisk, engine
     asterisk.come_back(ID, *HUMAN, told=False)
     await engine.told(Answered("human"))
     assert len(engine.calls) == 1
+
+
+async def test_who_was_to_be_hung_up_in_a_long_outage_is_hung_up_after_it(
+    asterisk: FakeAsterisk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialer, "_CONNECT_SECONDS", 0.05)
+    await engine.dial()
+    asterisk.ring(ID)
+    await engine.told(Ringing())
+    asterisk.refuse("GET", "/events", 503, times=3)
+    asterisk.abort()
+    await until(lambda: not engine.app.connected)
+    with pytest.raises(AsteriskError, match="not connected"):
+        await engine.dialer.hang_up(ID)
+    await engine.told(Ringing(), Ended(16, rang=True, our_hangup=True))
 
 
 async def test_a_restart_of_asterisk_ends_what_rings(asterisk: FakeAsterisk, engine: Engine) -> None:

@@ -219,6 +219,9 @@ async def test_a_second_start_dials_nothing(asterisk: FakeAsterisk) -> None:
         await exchange.call(attempt)
         await exchange.telephony.start_call(attempt, URLS, again=True)
         assert asterisk.channels[channel_id(attempt)].dialled == 1
+        asterisk.give_up(channel_id(attempt))
+        await exchange.over()
+        await until(lambda: exchange.telephony._relays == {})
 
 
 async def test_an_end_that_comes_before_somebody_asks_is_told_once(asterisk: FakeAsterisk) -> None:
@@ -277,7 +280,7 @@ class CallLoop:
         self.loop = asyncio.new_event_loop()
         self.orders: list[DialOrder] = []
         self.threads: set[int] = set()
-        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
