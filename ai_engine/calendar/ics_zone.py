@@ -6,6 +6,7 @@ the RFC wants that of before.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from icalendar import Timezone, TimezoneDaylight, TimezoneStandard
@@ -17,8 +18,9 @@ _Observance = tuple[timedelta, timedelta, str, bool]
 """Offset before, offset from then on, the zone's name then, whether that is summer time."""
 
 
+@lru_cache(maxsize=128)
 def zone_component(here: ZoneInfo, first_year: int, last_year: int) -> Timezone:
-    """What the clocks of ``here`` do from ``first_year`` to ``last_year``, both included."""
+    """What the clocks of ``here`` do from ``first_year`` to ``last_year``, both included; not to be changed."""
     begin, end = datetime(first_year, 1, 1, tzinfo=UTC), datetime(last_year + 1, 1, 1, tzinfo=UTC)
     offset = _offset(begin, here)
     onsets: dict[_Observance, list[datetime]] = {_observance(begin, offset, here): [begin.replace(tzinfo=None)]}

@@ -157,10 +157,9 @@ def test_the_zone_of_berlin_as_the_rfc_has_it() -> None:
 def test_a_zone_is_read_as_it_was_meant(zone: str) -> None:
     """By icalendar, under a name that it does not know, so that what is written counts."""
     here = ZoneInfo(zone)
-    component = zone_component(here, 2026, 2028)
-    component["TZID"] = "Nowhere/Known"
+    text = zone_component(here, 2026, 2028).to_ical().replace(zone.encode(), b"Nowhere/Known")
     tzp.use_zoneinfo()
-    understood = icalendar.Timezone.from_ical(component.to_ical()).to_tz(lookup_tzid=False)
+    understood = icalendar.Timezone.from_ical(text).to_tz(lookup_tzid=False)
     for hours in range(24, 700 * 24, 5):
         moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
         assert moment.astimezone(understood).utcoffset() == moment.astimezone(here).utcoffset(), moment
