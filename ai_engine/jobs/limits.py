@@ -1,14 +1,17 @@
-"""Whom we do not call, and how often at most."""
+"""Whom we do not call."""
 
 from collections.abc import Iterable
 
 from ai_engine.jobs.ports import RequestRefused
 from ai_engine.jobs.settings import Manners
 
+_LOCAL_DIGITS = 7
+"""Numbers that end in the same digits, and have so many, are one number; shorter ones are extensions."""
+
 
 def check_number(manners: Manners, number: str, more_do_not_call: Iterable[str] = ()) -> None:
     """Raises RequestRefused with the rule that forbids the call. ``number`` is a ``Telephone``."""
-    if _bare(number) in {_bare(other) for other in (*manners.do_not_call, *more_do_not_call)}:
+    if any(same_number(number, other) for other in (*manners.do_not_call, *more_do_not_call)):
         raise RequestRefused(f"{number} is on the do-not-call list (call_agent.manners.do_not_call)")
     if manners.allowed_prefixes and not number.startswith(manners.allowed_prefixes):
         allowed = ", ".join(manners.allowed_prefixes)
@@ -23,7 +26,16 @@ def read_numbers(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _bare(number: str) -> str:
-    """However it is written: ``+1 415 555-0123`` and ``0014155550123`` are one number."""
-    digits = "".join(c for c in number if c.isdigit())
-    return digits.removeprefix("00")
+def same_number(one: str, other: str) -> bool:
+    """However they are written: ``+49 30 1234567``, ``0049301234567`` and ``0301234567`` are one.
+
+    Who is called in Berlin and in Hamburg under the same local number is taken for one person, too.
+    """
+    longer, shorter = sorted((_subscriber(one), _subscriber(other)), key=len, reverse=True)
+    alike = longer == shorter or (len(shorter) >= _LOCAL_DIGITS and longer.endswith(shorter))
+    return one == other or (bool(shorter) and alike)
+
+
+def _subscriber(number: str) -> str:
+    """Without the zeros that say where one calls from."""
+    return "".join(c for c in number if c.isdigit()).lstrip("0")

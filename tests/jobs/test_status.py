@@ -4,8 +4,7 @@ from itertools import product
 
 import pytest
 
-from ai_engine.jobs.limits import read_numbers
-from ai_engine.jobs.status import TRANSITIONS, Status, may_follow, normal
+from ai_engine.jobs.status import TRANSITIONS, Status, may_follow
 
 
 def test_every_status_has_a_row() -> None:
@@ -26,8 +25,3 @@ def test_nothing_follows_a_canceled_call() -> None:
 def test_somebody_who_answered_is_not_busy() -> None:
     assert not may_follow(Status.IN_PROGRESS, Status.BUSY)
     assert not may_follow(Status.IN_PROGRESS, Status.NO_ANSWER)
-
-
-def test_a_list_of_numbers_for_people() -> None:
-    assert read_numbers("# all of them\n+1 555 0100  # Ana\n\n 0049 30 1 \n") == ["+1 555 0100", "0049 30 1"]
-    assert normal(" No-Answer ") == "no_answer"
