@@ -147,11 +147,12 @@ class Carrier:
 
     async def overdue(self, call_id: str, number: int) -> None:
         attempt, known = await self._held(call_id, number)
-        await self._telephony.end_call(attempt, known.provider_call_id)
         talked = known.answered_at is not None
         reason = "it had lasted too long" if talked else "it was neither answered nor over (manners.stale_seconds)"
         news = Progress(Status.COMPLETED if talked else Status.FAILED, reason=reason)
+        # First of all, or the network's own word for a call that we hang up would stand there.
         await asyncio.to_thread(self._store.progress, call_id, number, news)
+        await self._telephony.end_call(attempt, known.provider_call_id)
 
     # -- afterwards ----------------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class Carrier:
     async def redial_seconds(self, call_id: str, number: int) -> float | None:
         record = await self._record(call_id)
         known = await asyncio.to_thread(self._store.attempt, call_id, number)
-        if record is None or known is None or record.settled:
+        if record is None or known is None or record.settled or record.scheduled_event is not None:
             return None
         delay = delay_seconds(
             self._settings.retry, record.status, number, retryable=known.retryable, chance=self._chance()
@@ -169,7 +170,7 @@ class Carrier:
         if delay is not None:
             return await self._put_off(record, delay, f"{record.status}: dialled again", kind="retry")
         retry = self._settings.retry
-        if record.scheduled_event or number >= retry.max_attempts or not await self._broken_promise(call_id):
+        if number >= retry.max_attempts or not await self._broken_promise(call_id):
             return None
         return await self._put_off(record, retry.initial_delay_ms / 1000, "to put it right", kind="retry")
 

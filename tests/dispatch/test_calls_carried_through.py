@@ -351,3 +351,26 @@ async def test_an_agent_that_does_not_say_goodbye_is_cut_off(tmp_path: Path, mon
         record = await desk.settled(talking.id)
         assert (record.status, record.outcome) == (Status.COMPLETED, "scheduled")
         assert desk.network.ended == [f"{talking.id}-1"]
+
+
+async def test_a_call_that_was_lost_after_it_had_booked_is_not_dialled_again(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]])) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.book(talking.id, booking(talking.id))
+        lost = Progress(Status.FAILED, reason="lost")
+        await asyncio.to_thread(desk.dispatch.report, talking.id, 1, lost)
+        record = await desk.settled(talking.id)
+        assert (record.status, record.outcome, record.attempt) == (Status.FAILED, "scheduled", 1)
+
+
+async def test_what_the_network_says_of_a_call_we_end_is_not_the_last_word(tmp_path: Path) -> None:
+    network = ToyNetwork()
+
+    async def end(attempt: Any, provider_call_id: str) -> None:
+        ours = Progress(Status.CANCELED, reason="we hung up")
+        await asyncio.to_thread(network.report, attempt.call_id, attempt.number, ours)
+
+    network.end_call = end  # type: ignore[method-assign]
+    manners = {"windows": [], "stale_seconds": 0.3, "ring_seconds": 0.1}
+    async with open_desk(tmp_path, {"manners": manners, "retry": {"max_attempts": 1}}, network) as desk:
+        assert (await desk.settled((await desk.call()).id)).status is Status.FAILED

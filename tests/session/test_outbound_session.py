@@ -81,3 +81,13 @@ def test_without_a_voice_for_the_message_the_machine_is_hung_up_on() -> None:
 
     call = place(story, mute, message="Call us.")
     assert call.media.heard_ms() == 0
+
+
+def test_a_message_that_is_left_already_is_not_left_twice() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(100)
+        call.session.leave_message("Call us.")
+        await call.reason()
+
+    call = place(story, ScriptedAgent(("Call us.", 800)), message="Call us.")
+    assert call.media.heard_ms() == 800
