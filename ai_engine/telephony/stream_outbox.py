@@ -2,9 +2,13 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 _MOST_WAITING = 256
 """Messages; of 20 ms each they are five seconds, and whoever is so far behind does not read."""
+
+LINGER_SECONDS = 2.0
+"""How long what was sent before a close, and the goodbye, may take."""
 
 SLOW = "does not read"
 
@@ -18,24 +22,28 @@ class Outbox:
         self._ready = asyncio.Event()
         self._woken = False
         self._code: int | None = None
-        self.overflowed = False
-        """The peer does not read: what waits is of no use any more."""
+        self._full = False
+        self.overflowed = asyncio.Event()
+        """The peer does not read: what waits is of no use any more. Whoever writes may be held up in a write by that,
+        and does not come back for more."""
 
     def send(self, message: str) -> None:
         """Never blocks; nothing is sent after ``close``."""
-        if self._code is not None or self.overflowed:
+        if self._code is not None or self._full:
             return
         if len(self._waiting) >= _MOST_WAITING:
-            self.overflowed = True
+            self._full = True
+            self._tell(self.overflowed.set)
         else:
             self._waiting.append(message)
-        self._wake()
+            self._wake()
 
     def close(self, code: int) -> None:
-        """Close with ``code`` when all before has been sent; the first one stands."""
+        """Close with ``code`` when all before has been sent, or so late that it never will be; the first one stands."""
         if self._code is None:
             self._code = code
             self._wake()
+            self._tell(lambda: self._loop.call_later(LINGER_SECONDS, self.overflowed.set))
 
     @property
     def close_code(self) -> int | None:
@@ -44,8 +52,8 @@ class Outbox:
 
     async def next(self) -> str | None:
         """The next message; None: close now. One task at a time."""
-        while not self._waiting or self.overflowed:
-            if self._code is not None or self.overflowed:
+        while not self._waiting:
+            if self._code is not None:
                 return None
             self._ready.clear()
             self._woken = False
@@ -58,7 +66,13 @@ class Outbox:
         if self._woken:
             return
         self._woken = True
+        if not self._tell(self._ready.set):
+            self._woken = False
+
+    def _tell(self, work: Callable[[], object]) -> bool:
+        """Have it done on the loop; False when that is closed, and the socket with it."""
         try:
-            self._loop.call_soon_threadsafe(self._ready.set)
+            self._loop.call_soon_threadsafe(work)
         except RuntimeError:
-            self._woken = False  # the loop is closed, and the socket with it
+            return False
+        return True

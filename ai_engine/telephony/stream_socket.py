@@ -22,7 +22,7 @@ from ai_engine.protocol.media_streams import (
     StreamStopped,
     parse_event,
 )
-from ai_engine.telephony.stream_outbox import SLOW, Outbox
+from ai_engine.telephony.stream_outbox import LINGER_SECONDS, SLOW, Outbox
 
 NORMAL, PROTOCOL_ERROR, NOT_TEXT, REFUSED, TOO_LONG, INTERNAL, BUSY = 1000, 1002, 1003, 1008, 1009, 1011, 1013
 """Codes that a socket is closed with (RFC 6455, 7.4.1)."""
@@ -30,9 +30,6 @@ NORMAL, PROTOCOL_ERROR, NOT_TEXT, REFUSED, TOO_LONG, INTERNAL, BUSY = 1000, 1002
 _MOST_IN_A_WINDOW = 3000
 _WINDOW_SECONDS = 10.0
 """A stream has 50 messages a second; six times as many are a stall that has ended, more are an attack."""
-
-_LINGER_SECONDS = 2.0
-"""How long the last messages and the goodbye may take."""
 
 _BY_US = "closed by us"
 
@@ -143,7 +140,7 @@ class Stream:
 
     async def _carry(self, leg: StreamLeg) -> str:
         """Read and write until either ends; why it did."""
-        jobs = {asyncio.create_task(self._read(leg)), asyncio.create_task(self._write())}
+        jobs = {asyncio.create_task(job) for job in (self._read(leg), self._write(), self._overflow())}
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -186,12 +183,19 @@ class Stream:
                 await self._websocket.send_text(message)
         except (WebSocketDisconnect, RuntimeError, OSError):  # RuntimeError: starlette, after a close
             return NORMAL, "closed by the peer"
-        if self._outbox.overflowed:
-            self._counters["slow_readers"] += 1
-            self._log.warning("media stream shut out", reason=SLOW)
-            return REFUSED, SLOW
+        return self._closed()
+
+    def _closed(self) -> tuple[int, str]:
         self._counters["closed_by_us"] += 1
         return self._outbox.close_code or NORMAL, _BY_US
+
+    async def _overflow(self) -> tuple[int, str]:
+        await self._outbox.overflowed.wait()
+        if self._outbox.close_code is not None:
+            return self._closed()
+        self._counters["slow_readers"] += 1
+        self._log.warning("media stream shut out", reason=SLOW)
+        return REFUSED, SLOW
 
     async def _tell_started(self) -> None:
         attempt, context = self._attempt, self._network.context
@@ -229,5 +233,5 @@ async def next_event(websocket: WebSocket) -> Event:
 async def goodbye(websocket: WebSocket, code: int) -> None:
     """Close, if that is still possible, and wait no longer than a peer deserves who may not read."""
     with suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(LINGER_SECONDS):
             await websocket.close(code)

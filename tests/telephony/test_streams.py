@@ -16,7 +16,7 @@ from ai_engine.errors import PeerError
 from ai_engine.jobs.ports import Attempt, SignedRequest
 from ai_engine.jobs.settings import Server
 from ai_engine.protocol.media_streams import KeyPressed, SoundReceived, StreamStarted, StreamStopped
-from ai_engine.telephony import stream_socket
+from ai_engine.telephony import stream_outbox, stream_socket
 from ai_engine.telephony.streams import MediaSockets, StreamDoor, add_stream_route
 from tests.telephony.twilio_parts import Book, Door, Leg, attempt, serving
 from tests.waiting import until
@@ -388,6 +388,36 @@ async def test_who_does_not_read_is_shut_out() -> None:
         assert leg.reasons == ["does not read"]
         assert it.sockets.counters["slow_readers"] == 1
         socket.transport.abort()
+
+
+async def test_who_does_not_read_is_noticed_while_a_write_waits_for_it() -> None:
+    """The queue fills up only when the writer is held up already, and does not come back to look."""
+    async with house() as it, it.stream() as (socket, leg):
+        socket.transport.pause_reading()
+        async with asyncio.timeout(10):
+            while not leg.reasons:
+                leg.send("x" * 20_000)
+                await asyncio.sleep(0.001)
+        assert leg.reasons == ["does not read"]
+        assert it.sockets.counters["slow_readers"] == 1
+        socket.transport.abort()
+
+
+async def test_who_does_not_read_cannot_keep_us_from_hanging_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_outbox, "LINGER_SECONDS", 0.1)
+    async with house() as it, it.stream() as (socket, leg):
+        socket.transport.pause_reading()
+        for _ in range(200):
+            leg.send("x" * 60_000)
+            await asyncio.sleep(0.001)
+        assert leg.reasons == []
+        leg.close(1000)
+        await until(lambda: leg.reasons)
+        assert leg.reasons == ["closed by us"]
+        assert it.sockets.counters["closed_by_us"] == 1
+        socket.transport.abort()
+        await until(lambda: it.ended)
+        assert it.ended[0][2], "the network is not told that it was us"
 
 
 # -- several networks ----------------------------------------------------------------------------------------
