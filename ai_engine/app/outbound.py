@@ -30,7 +30,7 @@ from ai_engine.observe.live_transcript import LiveTranscript
 from ai_engine.observe.office import Office
 from ai_engine.session.call_session import CallSession
 from ai_engine.telephony.mock import TranscriptBoard
-from ai_engine.telephony.streams import StreamDoor
+from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.web.server import WebServer
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Outbound:
 
     # -- opened and closed once ------------------------------------------------------------------------------
 
-    async def open(self, dialer: Dialer, door: StreamDoor, sessions: Callable[[], list[CallSession]]) -> None:
+    async def open(self, dialer: Dialer, door: MediaStreamDoor, sessions: Callable[[], list[CallSession]]) -> None:
         """``dialer`` and ``door`` are where calls come from; ``sessions`` are those in progress.
 
         Raises ConfigError, OSError when a port is taken.
@@ -81,8 +81,9 @@ class Outbound:
             await self._there(self._close())
         await asyncio.to_thread(self._office.close)
 
-    async def _open(self, dialer: Dialer, door: StreamDoor) -> None:
+    async def _open(self, dialer: Dialer, door: MediaStreamDoor) -> None:
         settings = self.settings
+        self._door = door
         url = settings.store.database_url.get_secret_value()
         self._database = await asyncio.to_thread(Database, _with_driver(url) or sqlite_url(settings.store.path))
         self._store = Store(self._database, time.time)  # noqa: TID251 - the clock on the wall, for people
@@ -130,6 +131,9 @@ class Outbound:
             "provider": self._network.id,
             "calls": dict(self._desk.counters),
             "network": dict(getattr(self._network, "counters", {})),
+            "streams": dict(getattr(getattr(self._network, "streams", None), "counters", {})),
+            "media": dict(self._door.counters),
+            "turned_away": self._web.turned_away,
             "calendar": self._calendar.health(),
             "public_url": self._doorstep.known.public or None,
         }

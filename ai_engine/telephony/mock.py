@@ -15,7 +15,7 @@ from ai_engine.jobs.settings import Server
 from ai_engine.jobs.status import Progress, Status, normal
 from ai_engine.protocol.media_streams import StreamStarted
 from ai_engine.telephony.mock_routes import add_mock_routes
-from ai_engine.telephony.streams import NORMAL, StreamDoor, StreamLeg, add_stream_route
+from ai_engine.telephony.streams import NORMAL, MediaSockets, StreamDoor, StreamLeg, add_stream_route
 
 _PATIENCE = 3.0
 """It rings so many times as long as a real telephone: somebody has to open the page first."""
@@ -120,6 +120,8 @@ class MockTelephony:
         self.desk = desk
         self.feed = feed
         self.closed = False
+        self.streams: MediaSockets | None = None
+        """Once the routes are registered."""
         self._server = server
         self._door = door
         self._lines: dict[str, MockLine] = {}
@@ -172,7 +174,7 @@ class MockTelephony:
         self._context = context
         add_mock_routes(router, self)
         door = _Doorway(self._door, self._answered)
-        add_stream_route(
+        self.streams = add_stream_route(
             router, context, door, self._server, self.validate_request, admit=self._admit, ended=self._ended
         )
 

@@ -78,6 +78,7 @@ class Doorkeeper:
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer":
             self.turned_away["no_token"] += 1
+            log.warning("request turned away", reason="no token", address=address)
             raise _unauthorized("Send the engine's CALL_AGENT_TOKEN: 'Authorization: Bearer …'.", "")
         # All are compared, whichever fits: how long it takes tells nothing.
         digest = _digest(token.strip())

@@ -1,8 +1,10 @@
 """Reads the body of every request before it goes any further: as much, and as long, as is allowed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai_engine.web.problems import Problem
@@ -10,12 +12,16 @@ from ai_engine.web.problems import Problem
 _MOST_THROWN_AWAY = 8 * 1024 * 1024
 _CLOSE = {"Connection": "close"}
 
+log = structlog.get_logger(__name__)
+
 
 class Gate:
     """ASGI middleware around everything."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, seconds: float = 10.0) -> None:
         """A body may have ``most_bytes``, and take ``seconds``."""
+        self.turned_away: Counter[str] = Counter()
+        """How many, by reason: ``too_large``, ``too_slow``."""
         self._app = app
         self._most_bytes = most_bytes
         self._seconds = seconds
@@ -27,6 +33,9 @@ class Gate:
         try:
             body = await self._body(scope, receive)
         except Problem as problem:
+            reason = problem.kind.replace("-", "_")
+            self.turned_away[reason] += 1
+            log.warning("request turned away", reason=reason, path=scope["path"][:200])
             await problem.response()(scope, receive, send)
             return
         if body is not None:

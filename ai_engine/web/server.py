@@ -55,8 +55,9 @@ class WebServer:
         app.include_router(api_router(desk, self._doorkeeper))
         app.router.routes.append(Route("/mcp", self._mcp, methods=["POST"]))
         app.include_router(_of_networks(telephony, context), include_in_schema=False)
+        self._gate = Gate(app, settings.body_bytes)
         self._listener = Listener(
-            Gate(app, settings.body_bytes),
+            self._gate,
             settings.host,
             settings.port,
             most_connections=settings.streams + settings.pending_streams + _SPARE_CONNECTIONS,
@@ -70,8 +71,8 @@ class WebServer:
 
     @property
     def turned_away(self) -> Mapping[str, int]:
-        """Requests of those who may not ask, by reason."""
-        return dict(self._doorkeeper.turned_away)
+        """Requests that were not looked at, by reason."""
+        return {**self._doorkeeper.turned_away, **self._gate.turned_away}
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""

@@ -27,11 +27,14 @@ LINES = ("yes how can i help you", "yes tuesday at ten is fine", "goodbye")
 PAUSE_SECONDS = 0.8
 
 
-async def converse(heard: Callable[[], int], say: Callable[[Path], Awaitable[object]], over: asyncio.Event) -> None:
-    """Say each line when the agent has finished; ``heard`` counts what came from it."""
+async def converse(
+    heard: Callable[[], int], say: Callable[[Path], Awaitable[object]], over: asyncio.Event, seconds: float = 20.0
+) -> None:
+    """Say each line when the agent has finished, which takes it at most ``seconds``; ``heard`` counts what came from
+    it."""
     before = 0
     for line in LINES:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(seconds):
             while heard() <= before:  # noqa: ASYNC110 - a counter of somebody else's
                 await asyncio.sleep(0.05)
             latest, since = heard(), time.monotonic()

@@ -117,6 +117,7 @@ async def test_a_body_that_is_too_large(path: str) -> None:
             response = await http.post(door.url + path, content=body, headers=headers)
             assert (response.status_code, response.headers["connection"]) == (413, "close")
             assert "body_bytes" in response.json()["detail"]
+        assert door.server.turned_away == {"too_large": 3}
         assert (await http.get(f"{door.url}/health")).json()["ok"]
 
 
@@ -138,8 +139,9 @@ async def test_a_body_that_never_comes() -> None:
         sent.append(message)
 
     gate = Gate(_never, 4096, seconds=0.01)
-    await gate({"type": "http", "method": "POST", "headers": []}, nothing, send)  # type: ignore[arg-type]
+    await gate({"type": "http", "method": "POST", "path": "/", "headers": []}, nothing, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 408
+    assert gate.turned_away == {"too_slow": 1}
 
 
 async def test_headers_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
