@@ -76,7 +76,7 @@ class Carrier:
 
     async def wait_seconds(self, call_id: str, number: int) -> float | None:
         record = await self._record(call_id)
-        if record is None or record.settled or record.status is Status.CANCELED:
+        if record is None or record.settled or record.status is Status.CANCELED or record.scheduled_event is not None:
             return None
         now = datetime.fromtimestamp(self._clock(), UTC)
         facts = self._assign(record, "").facts

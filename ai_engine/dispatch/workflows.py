@@ -169,9 +169,12 @@ async def booking_workflow(key: str) -> dict[str, Any]:
         pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
     call_id, attempt = await _step(steps.booked, key, answer)
     if call_id:
+        owes_news = await _step(steps.owes_news, call_id)  # before anything settles because of us, and tells itself
         await DBOS.send_async(call_id, key, topic=BOOKED)
         await DBOS.send_async(attempt_id(call_id, attempt), key, topic=NEWS)
-        if await _step(steps.owes_news, call_id):
+        if answer.get("ok"):  # by somebody who called back: it need not be dialled again
+            await DBOS.send_async(call_id, key, topic=CANCEL)
+        if owes_news:
             await _tell(call_id)
     return answer
 

@@ -112,6 +112,31 @@ async def test_canceled_before_it_is_dialled_again(tmp_path: Path) -> None:
         assert (record.status, record.attempt, record.next_attempt_at) == (Status.CANCELED, 1, None)
 
 
+async def test_booked_by_a_callback_before_it_is_dialled_again(tmp_path: Path) -> None:
+    """It is settled, and told of, at once: nobody is called about what is settled with them."""
+    async with open_desk(tmp_path, {"retry": {"initial_delay_ms": 600_000}}, ToyNetwork([[NO_ANSWER]])) as desk:
+        waiting = await desk.until((await desk.call()).id, lambda record: record.next_attempt_at is not None)
+        assert (await desk.dispatch.book(waiting.id, booking(waiting.id)))["ok"]
+        record = await desk.settled(waiting.id)
+        assert (record.attempt, record.outcome, record.next_attempt_at) == (1, "scheduled", None)
+        await desk.until(waiting.id, lambda _: bool(desk.told))
+        assert [told.id for told in desk.told] == [waiting.id]
+
+
+async def test_a_callback_whose_time_is_taken_leaves_the_call_waiting(tmp_path: Path) -> None:
+    calendar = PaperCalendar()
+    calendar.answers = [{"ok": False, "error": "taken"}]
+    settings = {"retry": {"initial_delay_ms": 600_000}}
+    async with open_desk(tmp_path, settings, ToyNetwork([[NO_ANSWER]]), calendar) as desk:
+        waiting = await desk.until((await desk.call()).id, lambda record: record.next_attempt_at is not None)
+        assert not (await desk.dispatch.book(waiting.id, booking(waiting.id)))["ok"]
+        await asyncio.sleep(0.3)
+        record = await desk.dispatch.status(waiting.id)
+        assert record is not None
+        assert not record.settled
+        assert record.next_attempt_at is not None
+
+
 async def test_canceled_while_it_waits_for_a_line(tmp_path: Path) -> None:
     async with open_desk(tmp_path, {"mock": {"calls": 1}}, ToyNetwork([[ANSWERED]])) as desk:
         first = await answered(desk, (await desk.call()).id)
