@@ -37,6 +37,7 @@ def text() -> str:
             "Drawn from the tables in `ai_engine/call` by `make diagrams`; what is not listed changes nothing.",
             "",
             diagram("The call (`call/lifecycle.py`)", lifecycle.Lifecycle().phase, lifecycle.TRANSITIONS),
+            diagram("The call, where no human can be reached", lifecycle.Lifecycle().phase, lifecycle.ALONE),
             diagram("The floor (`call/turns.py`)", turns.Turns().floor, turns.TRANSITIONS),
         ]
     )

@@ -45,6 +45,8 @@ _INBOX_SIZE = 64
 class AriCallControl:
     """One caller in our application, from StasisStart until it leaves. Implements ``CallControl``."""
 
+    reaches_human = True
+
     def __init__(
         self,
         ari: Ari,

@@ -91,7 +91,7 @@ class Outbound:
             case StasisEnd():
                 self._left = True
                 if self.handed_over and not self._hanging_up:
-                    return self._end(ChannelDestroyed(self.channel_id))
+                    return self._end(ChannelDestroyed(self.channel_id), to_human=True)
             case ChannelDestroyed():
                 return self._end(event)
         return None
@@ -108,7 +108,7 @@ class Outbound:
         if channel.application != "Stasis":
             # An earlier engine gave it to a human.
             self._picked_up = True
-            return self._end(ChannelDestroyed(self.channel_id))
+            return self._end(ChannelDestroyed(self.channel_id), to_human=True)
         if channel.stasis_args:
             self._picked_up = self.screening = True
             return self._come_back(channel.stasis_args)
@@ -144,7 +144,7 @@ class Outbound:
         self.screening = False
         return Screened(args)
 
-    def _end(self, event: ChannelDestroyed) -> Ended:
+    def _end(self, event: ChannelDestroyed, *, to_human: bool = False) -> Ended:
         rang = self._rang or self._early
         refused = self._refused and (rang or event.tech_cause != _TIMEOUT)
         if self._tone and not refused:
@@ -158,4 +158,5 @@ class Outbound:
             answered=self._picked_up and (self.handed_over or self.answered_by != "machine"),
             our_hangup=self.unwanted,
             answered_by=self.answered_by,
+            to_human=to_human,
         )

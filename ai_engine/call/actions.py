@@ -78,6 +78,8 @@ class Prompt(StrEnum):
     """Recorded sentences the engine can say with no provider at all."""
 
     TRANSFER = "transfer"
+    SORRY = "sorry"
+    """In place of ``TRANSFER``, where no human can be reached."""
     WAIT = "wait"
     SCREEN = "screen"
     """For the human who is asked whether they take a call."""
@@ -92,6 +94,7 @@ class Prompt(StrEnum):
 
 _WORDS = {
     Prompt.TRANSFER: "Please hold the line. I am connecting you to a person.",
+    Prompt.SORRY: "I am sorry, I cannot go on. Goodbye.",
     Prompt.WAIT: "One moment, please.",
     Prompt.SCREEN: "You have a call. Press one to take it, or two to decline.",
 }
@@ -133,6 +136,8 @@ class EndReason(StrEnum):
     """To a human, because somebody asked for it."""
     RESCUED = "rescued"
     """To a human, because something failed."""
+    GIVEN_UP = "given_up"
+    """We hung up, because something failed and no human could be reached."""
     TAKEN_BACK = "taken_back"
     """Asterisk took the channel away from the application."""
 

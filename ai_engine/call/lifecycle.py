@@ -1,4 +1,4 @@
-"""From arrival to the one way out: a table."""
+"""From arrival to the one way out: a table, and what differs where no human can be reached."""
 
 from enum import StrEnum
 
@@ -55,19 +55,21 @@ class Phase(StrEnum):
     HANDING_OVER = "handing_over"
     """The last words are being played, then a human takes over."""
     RESCUING = "rescuing"
-    """Something failed: a recorded sentence is being played, then a human takes over."""
+    """Something failed: a recorded sentence is being played, then a human takes over; where none can, we hang up."""
     LEAVING_MESSAGE = "leaving_message"
     """A machine is told what we wanted, then the agent hangs up; what the machine says interrupts nothing."""
     ENDED = "ended"
 
 
 Row = tuple[Phase, tuple[Action, ...]]
+Table = dict[tuple[Phase, type[CallEvent]], Row]
 
 _TRANSFERRED = (TransferToHuman(), EndCall(EndReason.TRANSFERRED))
 _RESCUED = (TransferToHuman(), EndCall(EndReason.RESCUED))
 _HUNG_UP = (HangUp(), EndCall(EndReason.AGENT_HUNG_UP))
+_GIVEN_UP = (HangUp(), EndCall(EndReason.GIVEN_UP))
 
-TRANSITIONS: dict[tuple[Phase, type[CallEvent]], Row] = {
+TRANSITIONS: Table = {
     (Phase.ARRIVING, MediaAttached): (Phase.STARTING, (StartAgent(),)),
     (Phase.STARTING, AgentStarted): (Phase.TALKING, (Greet(),)),
     (Phase.STARTING, AgentLost): (Phase.RESCUING, (PlayPrompt(Prompt.TRANSFER),)),
@@ -109,12 +111,30 @@ TRANSITIONS |= {(phase, PlayoutFailed): (phase, (Reattach(),)) for phase in _ATT
 TRANSITIONS |= {(phase, MediaExhausted): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
 TRANSITIONS |= {(phase, EngineStopping): (Phase.ENDED, _RESCUED) for phase in _ALIVE}
 
+# Nobody is promised a human; who asks for one goes on with the agent.
+ALONE: Table = {
+    (phase, event): row
+    for (phase, event), row in TRANSITIONS.items()
+    if phase is not Phase.HANDING_OVER and event is not TransferAsked
+}
+"""The table of calls in which no human can be reached."""
+
+_SORRY = (Phase.RESCUING, (StopPlayout(), PlayPrompt(Prompt.SORRY)))
+ALONE |= {
+    (phase, event): (Phase.ENDED, _GIVEN_UP) for phase, event in ALONE if event in (MediaExhausted, EngineStopping)
+}
+ALONE |= {(phase, why): _SORRY for phase in (Phase.STARTING, Phase.TALKING) for why in (AgentLost, EngineStopping)}
+ALONE |= {(Phase.RESCUING, over): (Phase.ENDED, _GIVEN_UP) for over in (PlayoutIdle, TimeRanOut)}
+# It says so already.
+del ALONE[Phase.RESCUING, EngineStopping]
+
 
 class Lifecycle:
     """The phase of one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reaches_human: bool = True) -> None:
         self.phase = Phase.ARRIVING
+        self._table = TRANSITIONS if reaches_human else ALONE
 
     @property
     def conversing(self) -> bool:
@@ -123,7 +143,7 @@ class Lifecycle:
 
     def handle(self, event: CallEvent) -> tuple[Action, ...]:
         """Move on and return what must be done."""
-        row = TRANSITIONS.get((self.phase, type(event)))
+        row = self._table.get((self.phase, type(event)))
         if row is None:
             return ()
         self.phase, actions = row

@@ -45,6 +45,8 @@ class Ended:
     our_hangup: bool = False
     answered_by: str = ""
     """``machine`` with ``answered`` false: it was hung up on."""
+    to_human: bool = False
+    """It goes on, with a human."""
 
 
 DialNews = Ringing | EarlyMedia | Answered | Ended

@@ -18,6 +18,8 @@ Day = Annotated[int, Field(ge=0, le=6)]
 AudioType = Literal["audio/pcmu", "audio/pcma", "audio/pcm"]
 Secret = SkipJsonSchema[SecretStr]
 """Comes from the environment or from a JSON file of one's own: the schema of the shared file does not know it."""
+E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
+"""A telephone number as the whole world dials it: `+14155550123`."""
 RealtimeUrl = Annotated[str, Field(pattern=r"^(ws|http)s?://[^\s/@]+(/\S*)?$")]
 
 
@@ -101,6 +103,9 @@ class Twilio(Section):
     """From the environment: TWILIO_AUTH_TOKEN."""
     from_number: str = ""
     """A number of the account, E.164."""
+    human_number: E164 | None = None
+    """Who takes over a call in which a person is asked for, or in which the agent fails. Without it nobody can: the
+    agent is told so, or the callee hears an apology."""
     validate_signature: bool = True
     """False lets anybody call our webhooks; for trials only."""
     signature_key: Secret = SecretStr("")

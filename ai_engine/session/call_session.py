@@ -176,7 +176,7 @@ class CallSession:
         """Answer, attach, talk, say goodbye, release. Raises only what is a defect of ours."""
         for observer in self._observers:
             observer.call_started(self.call_id, self._facts, self._clock())
-        reason = EndReason.RESCUED
+        reason = EndReason.RESCUED if self._control.reaches_human else EndReason.GIVEN_UP
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._spawn(self._follow_control())
@@ -187,7 +187,8 @@ class CallSession:
                 reason = await self._conversation.ended
                 for job in upkeep:
                     job.cancel()  # a human must not be cut off by our dead-man switch
-                await self._say_farewell(self._conversation.farewell)
+                if not await self._say_farewell(self._conversation.farewell):
+                    reason = EndReason.GIVEN_UP
                 for job in self._jobs:
                     job.cancel()
             return reason
@@ -239,18 +240,20 @@ class CallSession:
         async for event in self._control.events():
             self.happened(event)
 
-    async def _say_farewell(self, farewell: Farewell | None) -> None:
+    async def _say_farewell(self, farewell: Farewell | None) -> bool:
+        """False for a caller who was to get a human, and gets none."""
         try:
             match farewell:
-                case Farewell.HANG_UP:
+                case Farewell.TO_HUMAN if self._control.reaches_human:
+                    await self._control.transfer(*self._conversation.destination)
+                case Farewell.HANG_UP | Farewell.TO_HUMAN:
                     await asyncio.sleep(_LAST_FRAMES_SECONDS)
                     await self._control.hang_up()
-                case Farewell.TO_HUMAN:
-                    await self._control.transfer(*self._conversation.destination)
         except CallGone:
             pass
         except AsteriskError as error:
-            self._log.error("could not hand the caller on; the dead-man switch will", error=str(error))
+            self._log.error("could not take leave of the caller", farewell=farewell, error=str(error))
+        return farewell is not Farewell.TO_HUMAN or self._control.reaches_human
 
     async def _release(self, reason: EndReason) -> None:
         """Every part once, whatever the others do; last come the observers."""

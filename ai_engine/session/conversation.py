@@ -123,7 +123,7 @@ class Conversation:
         self._spawn = spawn
         self._speak = speak
         self._message = Message(message, speak, self.happened)
-        self._lifecycle = Lifecycle()
+        self._lifecycle = Lifecycle(reaches_human=control.reaches_human)
         self._turns = Turns()
         self._timers = Timers(self.happened)
         self._nudges = 0
@@ -155,6 +155,10 @@ class Conversation:
         return self.floor is Floor.CALLER
 
     @property
+    def reaches_human(self) -> bool:
+        return self._control.reaches_human
+
+    @property
     def history(self) -> tuple[Said, ...]:
         return self._desk.history
 
@@ -163,8 +167,19 @@ class Conversation:
             return "failed: the call is ending"
         return await self._consultations.hold(consultation)
 
+    async def press(self, digits: str) -> str:
+        self.happened(DigitsAsked(digits))
+        try:
+            await self._control.send_digits(digits)
+        except (AsteriskError, CallGone) as error:
+            self._log.warning("keys could not be pressed", error=str(error))
+            return str(error)
+        return ""
+
     def leave_message(self, text: str) -> None:
         """An answering machine has answered: say ``text`` to it, and hang up."""
+        if self._message.text:  # it is known already
+            return
         self._message = Message(text, self._speak, self.happened)
         self._spawn(self._message.make())
 
@@ -279,8 +294,6 @@ class Conversation:
                 self._take_digit(digit)
             case TransferAsked(_, context, extension) if extension:
                 self.destination = (context, extension)
-            case DigitsAsked(digits):
-                self._spawn(self._press(digits))
             case AgentFailed() | AgentLost():
                 self._desk.let_go(event)
             case MediaLost(reason) | MediaExhausted(reason) | PlayoutFailed(reason):
@@ -303,7 +316,7 @@ class Conversation:
             self.happened(CallerHummed() if hummed else CallerMeant())
 
     def _take_digit(self, digit: str) -> None:
-        if digit == self._settings.human_digit:
+        if digit == self._settings.human_digit and self.reaches_human:
             self._stop_playout()
             self.happened(TransferAsked(f"the caller pressed {digit}"))
         elif self._lifecycle.conversing and self.floor is not Floor.WAITING:
@@ -367,14 +380,6 @@ class Conversation:
         for cut in self._line.stop():
             self.happened(cut)
             self._seat.interrupt(cut.reply, cut.heard_ms)
-
-    async def _press(self, digits: str) -> None:
-        try:
-            await self._control.send_digits(digits)
-        except CallGone:
-            pass
-        except AsteriskError as error:
-            self._log.warning("keys could not be pressed", error=str(error))
 
     # ------------------------------------------------------------------------------------------------------
 

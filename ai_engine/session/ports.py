@@ -208,6 +208,11 @@ class CallControl(Player, Protocol):
     assignment: Assignment | None
     """What the call is about, where it was we who placed it."""
 
+    @property
+    def reaches_human(self) -> bool:
+        """Whether ``transfer`` leads to a human; where it does not, nobody is to be promised one."""
+        ...
+
     async def answer(self) -> None: ...
 
     async def create_leg(self, leg: Leg) -> Mapping[str, str]:
@@ -419,6 +424,11 @@ class ToolContext(Protocol):
     def caller_speaking(self) -> bool: ...
 
     @property
+    def reaches_human(self) -> bool:
+        """Whether there is anybody to transfer the caller to."""
+        ...
+
+    @property
     def facts(self) -> Mapping[str, str]:
         """``agent``, ``caller`` (number), ``dialled``, ``channel``, and what pre-call tools found out."""
         ...
@@ -435,6 +445,10 @@ class ToolContext(Protocol):
 
         When they accept, the two are joined and the call leaves us.
         """
+        ...
+
+    async def press(self, digits: str) -> str:
+        """Press keys (``0-9*#A-D``) towards the caller; empty, or why they could not be pressed."""
         ...
 
 

@@ -19,7 +19,8 @@ class Registry:
     """Every call the engine holds, and the edge at which a call's failure stops."""
 
     def __init__(self, make: Callable[[CallControl], Awaitable[CallSession]], settings: SessionSettings) -> None:
-        """``make`` builds a session for a channel; it may raise, and the caller then goes to the human."""
+        """``make`` builds a session for a channel; it may raise, and the caller then goes to the human, if any can be
+        reached."""
         self._make = make
         self._settings = settings
         self._sessions: dict[CallSession, None] = {}
@@ -38,7 +39,10 @@ class Registry:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self, seconds: float) -> None:
-        """Take no more calls, give those in progress ``seconds`` to end, then hand them to the human."""
+        """Take no more calls, give those in progress ``seconds`` to end, then hand them to the human.
+
+        Where none can be reached there is time for a sentence about that.
+        """
         self._open = False
         if self._tasks and seconds > 0:
             await asyncio.wait(self._tasks, timeout=seconds)
@@ -59,7 +63,7 @@ class Registry:
             self.totals[reason] = self.totals.get(reason, 0) + 1
         except Exception:  # noqa: BLE001 - the edge of a call: what breaks one must not break another
             self.totals["failed"] += 1
-            log.exception("call failed, its caller was handed to the human", call_id=session.call_id)
+            log.exception("call failed, its caller was taken leave of", call_id=session.call_id)
         finally:
             del self._sessions[session]
 
@@ -68,16 +72,21 @@ class Registry:
             return await self._make(control)
         except OffhookError as error:
             self.totals["failed"] += 1
-            log.error("call cannot be held, its caller is handed to the human", error=str(error))
+            log.error("call cannot be held", channel=control.channel_id, error=str(error))
             return None
         except Exception:  # noqa: BLE001 - the edge of a call, as below
             self.totals["failed"] += 1
-            log.exception("call cannot be held, its caller is handed to the human")
+            log.exception("call cannot be held", channel=control.channel_id)
             return None
 
     async def _hand_on(self, control: CallControl) -> None:
         try:
-            await control.transfer(self._settings.human_context, self._settings.human_extension)
+            if control.reaches_human:
+                log.info("caller is handed to the human", channel=control.channel_id)
+                await control.transfer(self._settings.human_context, self._settings.human_extension)
+            else:
+                log.warning("caller is hung up on: no human can be reached", channel=control.channel_id)
+                await control.hang_up()
         except (AsteriskError, CallGone) as error:
             log.warning("caller could not be handed on", channel=control.channel_id, error=str(error))
         finally:

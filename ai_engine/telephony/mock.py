@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal, Protocol
@@ -257,8 +258,13 @@ class _Doorway:
         self._answered = answered
 
     def open(
-        self, attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
+        self,
+        attempt: Attempt,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None = None,
     ) -> StreamLeg:
-        leg = self._door.open(attempt, start, send, close)
+        leg = self._door.open(attempt, start, send, close, hand_over)
         self._answered(attempt, close)
         return leg

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from fastapi import WebSocket
@@ -52,13 +53,19 @@ class StreamDoor(Protocol):
     """Takes media streams in; implemented by whoever holds the calls."""
 
     def open(
-        self, attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
+        self,
+        attempt: Attempt,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None = None,
     ) -> StreamLeg:
         """A stream that has shown its token. On the office's loop; must return at once.
 
-        ``send`` and ``close`` may be called from any thread, and return at once: ``close`` takes a code of RFC 6455,
-        and the socket is closed when all that was sent before is on its way. Raises OffhookError when no call can be
-        taken.
+        ``send``, ``close`` and ``hand_over`` may be called from any thread, and return at once: ``close`` takes a code
+        of RFC 6455, and the socket is closed when all that was sent before is on its way. ``hand_over`` has the network
+        connect whoever is at the other end with a human, which ends the stream; its future has CannotCall where that
+        fails. None: the network knows no human. Raises OffhookError when no call can be taken.
         """
         ...
 
@@ -72,6 +79,9 @@ Admit = Callable[[Attempt, StreamStarted], bool]
 Ended = Callable[[Attempt, StreamStarted, bool], Awaitable[None]]
 """A stream is over; the last says whether it was we who closed it, which is how the engine hangs up."""
 
+HandOver = Callable[[Attempt, StreamStarted], Coroutine[Any, Any, None]]
+"""Connect the other end of a stream, which is thereby over, with a human. Raises CannotCall."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -81,6 +91,8 @@ class Network:
     validate: Validate
     admit: Admit
     ended: Ended
+    hand_over: HandOver | None = None
+    """None where there is no human."""
 
 
 class Refused(Exception):
@@ -119,8 +131,9 @@ class Stream:
         self._log = log.bind(call_id=attempt.call_id, attempt=attempt.number, stream_sid=start.stream_sid)
 
     async def run(self, door: StreamDoor) -> None:
+        hand_over = None if self._network.hand_over is None else self._in_office(self._network.hand_over)
         try:
-            leg = door.open(self._attempt, self._start, self._outbox.send, self._outbox.close)
+            leg = door.open(self._attempt, self._start, self._outbox.send, self._outbox.close, hand_over)
         except OffhookError as error:
             self._counters["not_taken"] += 1
             self._log.warning("media stream not taken", reason=str(error))
@@ -137,6 +150,10 @@ class Stream:
             self._log.info("media stream ended", reason=reason)
         await news
         await self._network.ended(self._attempt, self._start, reason == _BY_US)
+
+    def _in_office(self, hand_over: HandOver) -> Callable[[], Future[None]]:
+        office = asyncio.get_running_loop()
+        return lambda: asyncio.run_coroutine_threadsafe(hand_over(self._attempt, self._start), office)
 
     async def _carry(self, leg: StreamLeg) -> str:
         """Read and write until either ends; why it did."""

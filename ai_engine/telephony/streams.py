@@ -20,6 +20,7 @@ from ai_engine.telephony.stream_socket import (
     Admit,
     Ended,
     Gone,
+    HandOver,
     Network,
     Refused,
     Stream,
@@ -51,12 +52,13 @@ def add_stream_route(
     *,
     admit: Admit | None = None,
     ended: Ended | None = None,
+    hand_over: HandOver | None = None,
 ) -> "MediaSockets":
     """Let a network's streams in at `/voice/stream`, beside those of other networks of the same router.
 
     ``validate`` decides before the socket is accepted. Returns what serves it, for its ``counters``.
     """
-    network = Network(context, validate, admit or _anybody, ended or _nothing)
+    network = Network(context, validate, admit or _anybody, ended or _nothing, hand_over)
     there = (getattr(route, "endpoint", None) for route in router.routes)
     sockets = next((endpoint for endpoint in there if isinstance(endpoint, MediaSockets)), None)
     if sockets is None:

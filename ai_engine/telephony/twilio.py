@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import ceil
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from ai_engine.jobs.ports import (
     Started,
     Urls,
 )
+from ai_engine.jobs.record import HANDED_OVER
 from ai_engine.jobs.settings import Server, Twilio
 from ai_engine.jobs.status import Progress, Status
 from ai_engine.protocol.media_streams import StreamStarted
@@ -30,7 +32,7 @@ from ai_engine.telephony.twilio_client import TwilioCall, TwilioClient, TwilioEr
 from ai_engine.telephony.twilio_routes import TwilioRoutes
 from ai_engine.telephony.twilio_signature import valid
 from ai_engine.telephony.twilio_status import progress_of
-from ai_engine.telephony.twilio_twiml import connect_stream
+from ai_engine.telephony.twilio_twiml import connect_number, connect_stream
 
 _EVENTS = ("initiated", "ringing", "answered", "completed")
 
@@ -126,7 +128,7 @@ class TwilioTelephony:
         sid = provider_call_id or known.sid
         if not sid:
             known.unwanted = True
-        if not sid or known.over:
+        if not sid or known.over or known.handed_over:
             return
         try:
             await self._end(sid, known)
@@ -154,7 +156,14 @@ class TwilioTelephony:
         router.add_api_route("/voice", routes.voice, methods=["POST"], include_in_schema=False)
         router.add_api_route("/status", routes.status, methods=["POST"], include_in_schema=False)
         self.streams = add_stream_route(
-            router, context, self._door, self._server, self.validate_request, admit=self._owns, ended=self._stream_ended
+            router,
+            context,
+            self._door,
+            self._server,
+            self.validate_request,
+            admit=self._owns,
+            ended=self._stream_ended,
+            hand_over=partial(self._hand_over, human) if (human := self._settings.human_number) else None,
         )
 
     async def close(self) -> None:
@@ -235,14 +244,14 @@ class TwilioTelephony:
         """Raises TwilioError."""
         for word in ("completed",) if known.answered else ("canceled", "completed"):
             with suppress(_NotInProgress):
-                if _over(await self._update(sid, word)):
+                if _over(await self._insist(partial(self._client.update, sid, word))):
                     return
 
-    async def _update(self, sid: str, word: str) -> TwilioCall:
-        """Raises TwilioError, and _NotInProgress for a call that is over, or answered where ``word`` is canceled."""
+    async def _insist(self, update: Callable[[], Awaitable[TwilioCall]]) -> TwilioCall:
+        """Raises TwilioError, and _NotInProgress for a call that is over, or answered where it was to be canceled."""
         for tries in range(_TRIES):
             try:
-                return await self._client.update(sid, word)
+                return await update()
             except TwilioError as error:
                 if error.status == 404 or error.code == _CALL_NOT_IN_PROGRESS:
                     raise _NotInProgress from None
@@ -282,6 +291,31 @@ class TwilioTelephony:
     def _owns(self, attempt: Attempt, start: StreamStarted) -> bool:
         known = self.known.of(attempt.key)
         return start.account_sid == self._settings.account_sid and known.sid in ("", start.call_sid)
+
+    async def _hand_over(self, human: str, attempt: Attempt, start: StreamStarted) -> None:
+        """Have Twilio connect the callee with the number ``human``: none of our calls any more. Raises CannotCall."""
+        known = self.known.of(attempt.key)
+        twiml = connect_number(human, self._settings.from_number)
+        try:
+            await self._insist(partial(self._client.redirect, start.call_sid, twiml, _LONGEST_CALL))
+        except _NotInProgress:
+            raise CannotCall("the call is over") from None
+        except TwilioError as error:
+            raise CannotCall(f"no human can be reached: {error}") from None
+        known.handed_over = True
+        async with known.lock:
+            await self._tell_handed_over(attempt, known, start.call_sid)
+
+    async def _tell_handed_over(self, attempt: Attempt, known: Known, sid: str) -> None:
+        assert self._context is not None
+        try:
+            await asyncio.to_thread(self._context.note, attempt.call_id, HANDED_OVER, "")
+            news = Progress(Status.COMPLETED, sid)
+            await asyncio.to_thread(self._context.report, attempt.call_id, attempt.number, news)
+        except Exception:  # noqa: BLE001 - a human has the call, and Twilio will tell of its end
+            log.exception("news of a call could not be kept", call_id=attempt.call_id)
+        else:
+            known.over = True
 
     async def _stream_ended(self, attempt: Attempt, start: StreamStarted, by_us: bool) -> None:
         if by_us:

@@ -18,6 +18,8 @@ class Known:
     sequence: int = -1
     """Of the latest news."""
     answered: bool = False
+    handed_over: bool = False
+    """A human has it; we hang up on nobody."""
     over: bool = False
     unwanted: bool = False
     """It was hung up before Twilio told its id."""

@@ -67,7 +67,12 @@ class TwilioClient:
 
     async def update(self, sid: str, status: str) -> TwilioCall:
         """``canceled`` ends a call that is not answered, ``completed`` one that is. Raises TwilioError."""
-        return _call(await self._ask("POST", f"/{_path(sid)}.json", [("Status", status)]))
+        return await self._update(sid, [("Status", status)])
+
+    async def redirect(self, sid: str, twiml: str, longest_seconds: int) -> TwilioCall:
+        """Let a call in progress go on with ``twiml`` in place of what it does, ``longest_seconds`` in all. Raises
+        TwilioError."""
+        return await self._update(sid, [("Twiml", twiml), ("TimeLimit", str(longest_seconds))])
 
     async def latest(self, to: str, from_number: str) -> list[TwilioCall]:
         """Calls between two numbers, the newest first. Raises TwilioError."""
@@ -81,6 +86,9 @@ class TwilioClient:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+
+    async def _update(self, sid: str, fields: Sequence[tuple[str, str]]) -> TwilioCall:
+        return _call(await self._ask("POST", f"/{_path(sid)}.json", fields))
 
     async def _ask(
         self,

@@ -19,6 +19,11 @@ def connect_stream(url: str, parameters: Mapping[str, str]) -> str:
     return f'{_HEAD}<Response><Connect><Stream url="{_x(url)}">{inside}</Stream></Connect></Response>'
 
 
+def connect_number(number: str, caller_id: str) -> str:
+    """Connect the call with ``number``, which sees ``caller_id``; when either hangs up there is nothing more to do."""
+    return f'{_HEAD}<Response><Dial callerId="{_x(caller_id)}">{_x(number)}</Dial></Response>'
+
+
 def _x(text: str) -> str:
     """As the value of an attribute; what XML cannot hold is left out."""
     return "".join(c for c in text if _allowed(c)).translate(_ESCAPES)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ai_engine.call.events import DigitsAsked
 from ai_engine.session.ports import ToolContext
+from ai_engine.tools.answer import failed
 
 
 class SendDtmf:
@@ -24,5 +24,5 @@ class SendDtmf:
     timeout_seconds = 5.0
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
-        call.happened(DigitsAsked(arguments["digits"]))
-        return {"ok": True}
+        why_not = await call.press(arguments["digits"])
+        return failed(f"the keys could not be pressed: {why_not}") if why_not else {"ok": True}

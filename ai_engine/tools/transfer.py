@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ai_engine.call.events import TransferAsked
 from ai_engine.session.ports import Consultation, Outcome, ToolContext
+from ai_engine.tools.answer import failed
 
 _HUMAN = "human"
 """The name of the configured human, where there are other destinations."""
@@ -54,6 +55,8 @@ class Transfer:
         self.timeout_seconds = max(asked_first) + _CONSULTATION_SECONDS if asked_first else 5.0
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        if not call.reaches_human:
+            return failed("nobody can be reached in this call")
         name = arguments.get("to", _HUMAN)
         place = self._destinations.get(name)
         if place is None:
@@ -63,7 +66,7 @@ class Transfer:
             call.happened(TransferAsked(f"the agent asked for {name}", place.context, place.extension))
             return {"ok": True}
         if call.caller_speaking:
-            return {"ok": False, "error": "the caller is speaking; listen first"}
+            return failed("the caller is speaking; listen first")
         asked = Consultation(place.context, place.extension, arguments.get("summary", ""), place.ring_seconds)
         return _answer(name, await call.consult(asked))
 

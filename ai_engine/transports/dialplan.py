@@ -24,6 +24,8 @@ class DialplanCall:
     What needs a command of Asterisk (playing files, pressing keys) raises AsteriskError. Who is calling is not known.
     """
 
+    reaches_human = True
+
     def __init__(self, connection: AudioSocketConnection) -> None:
         """``connection`` was offered by ``AudioSocketListener`` as one that nobody invited."""
         self.channel_id = str(connection.uuid)

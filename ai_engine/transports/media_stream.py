@@ -1,7 +1,8 @@
 """A call that reaches us as a media stream (Twilio, or the page of the mock): its socket is the call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from uuid import uuid4
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from ai_engine.audio.format import AudioFormat
 from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack
 from ai_engine.errors import AsteriskError, CallGone, PeerError
-from ai_engine.jobs.ports import Assignment, Attempt
+from ai_engine.jobs.ports import Assignment, Attempt, CannotCall
 from ai_engine.session.ports import ConsultLeg, Leg, Line, Media, Topology
 from ai_engine.transports.codecs import codec
 from ai_engine.transports.media_stream_connection import NAME, MediaStreamConnection
@@ -22,10 +23,13 @@ log = structlog.get_logger(__name__)
 class MediaStreamCall:
     """One such call (a ``CallControl``, and the ``Owner`` of its connection): talk, keys and goodbye.
 
-    It has no channel in Asterisk: whatever needs one raises AsteriskError, handing the caller to a human among it.
+    It has no channel in Asterisk: whatever needs one raises AsteriskError.
     """
 
-    def __init__(self, connection: MediaStreamConnection, attempt: Attempt) -> None:
+    def __init__(
+        self, connection: MediaStreamConnection, attempt: Attempt, hand_over: Callable[[], Future[None]] | None = None
+    ) -> None:
+        """``hand_over`` is that of ``StreamDoor.open``."""
         self.channel_id = attempt.key
         self.caller_number = attempt.to
         """Who is at the other end; it was we who dialled."""
@@ -37,9 +41,14 @@ class MediaStreamCall:
         self.transport = MediaStreamTransport(connection)
         """The only way for this call's sound."""
         self._connection = connection
+        self._hand_over = hand_over
         self._inbox: asyncio.Queue[CallEvent | None] = asyncio.Queue(_INBOX_SIZE)
         self._left = False
         connection.own(self)
+
+    @property
+    def reaches_human(self) -> bool:
+        return self._hand_over is not None
 
     # -- what the session asks -----------------------------------------------------------------------------
 
@@ -72,10 +81,21 @@ class MediaStreamCall:
         self._connection.close()
 
     async def transfer(self, context: str, extension: str) -> None:
-        """Raises AsteriskError when the last words have been heard: the session hangs up behind them."""
+        """Have the network connect the caller with a human when the last words have been heard; of ``context`` and
+        ``extension`` it does not know. ``events()`` then ends without an event. Raises AsteriskError when there is
+        nobody, and from then on there is nobody."""
         self._check_here()
         await self._connection.played()
-        self._refuse("handing the caller to a human")
+        if self._hand_over is None:
+            self._refuse("handing the caller to a human")
+            return
+        try:
+            await asyncio.wrap_future(self._hand_over())
+        except CannotCall as error:
+            self._hand_over = None
+            self._check_here()
+            raise AsteriskError(str(error)) from error
+        self._leave(None)
 
     async def play(self, playback_id: str, uri: str) -> None:
         self._refuse("playing files")

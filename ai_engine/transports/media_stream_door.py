@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import structlog
 
@@ -42,11 +43,16 @@ class MediaStreamDoor:
         self._open = True
 
     def open(
-        self, attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
+        self,
+        attempt: Attempt,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None = None,
     ) -> "Bridge":
         """Raises PeerError when the engine takes no more calls."""
         bridge = Bridge(self._loop, close, self.counters)
-        if not self._open or not bridge.cross(lambda: self._begin(bridge, attempt, start, send, close)):
+        if not self._open or not bridge.cross(lambda: self._begin(bridge, attempt, start, send, close, hand_over)):
             raise PeerError("the engine takes no more calls")
         return bridge
 
@@ -61,12 +67,13 @@ class MediaStreamDoor:
         start: StreamStarted,
         send: Callable[[str], None],
         close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None,
     ) -> None:
         self.counters["streams"] += 1
         connection = MediaStreamConnection(start.stream_sid, send, close, self._wheel, self.counters)
         bridge.connection = connection
         try:
-            self._on_call(MediaStreamCall(connection, attempt))
+            self._on_call(MediaStreamCall(connection, attempt, hand_over))
         except Exception:  # noqa: BLE001 - the edge of a call: what breaks one must not break another
             self.counters["faults"] += 1
             log.exception("media stream cannot be held", call_id=attempt.call_id)

@@ -24,7 +24,7 @@ from ai_engine.call.events import (
     TimeRanOut,
     TransferAsked,
 )
-from ai_engine.call.lifecycle import TRANSITIONS, Lifecycle, Phase
+from ai_engine.call.lifecycle import ALONE, TRANSITIONS, Lifecycle, Phase
 
 EVENTS: list[CallEvent] = [
     MediaAttached("audiosocket"),
@@ -42,8 +42,8 @@ EVENTS: list[CallEvent] = [
 ]
 
 
-def after(*events: CallEvent) -> tuple[Phase, list[do.Action]]:
-    call = Lifecycle()
+def after(*events: CallEvent, reaches_human: bool = True) -> tuple[Phase, list[do.Action]]:
+    call = Lifecycle(reaches_human=reaches_human)
     actions = [action for event in events for action in call.handle(event)]
     return call.phase, actions
 
@@ -107,9 +107,9 @@ def test_a_caller_who_meant_to_interrupt_the_goodbye_is_listened_to() -> None:
     assert after(ATTACHED, STARTED, HangupAsked(), CallerMeant())[0] is Phase.TALKING
 
 
-@given(st.lists(st.sampled_from(EVENTS)))
-def test_a_call_ends_once_and_stays_ended(events: list[CallEvent]) -> None:
-    call = Lifecycle()
+@given(st.lists(st.sampled_from(EVENTS)), st.booleans())
+def test_a_call_ends_once_and_stays_ended(events: list[CallEvent], reaches_human: bool) -> None:
+    call = Lifecycle(reaches_human=reaches_human)
     ends = 0
     for event in events:
         was = call.phase
@@ -126,7 +126,7 @@ def test_nothing_keeps_a_call_alive_that_must_end(events: list[CallEvent], last:
 
 def test_every_end_says_where_the_caller_goes() -> None:
     leaves_us = {EndReason.CALLER_HUNG_UP, EndReason.TAKEN_BACK}
-    for phase, actions in TRANSITIONS.values():
+    for phase, actions in (*TRANSITIONS.values(), *ALONE.values()):
         ends = [action for action in actions if isinstance(action, do.EndCall)]
         assert bool(ends) == (phase is Phase.ENDED)
         if ends and ends[0].reason not in leaves_us:
@@ -141,3 +141,41 @@ def test_words_that_are_waiting_are_said_although_their_agent_is_lost() -> None:
 def test_a_human_asked_for_twice_comes_at_once() -> None:
     phase, actions = after(ATTACHED, STARTED, TransferAsked("please"), TransferAsked("0"))
     assert (phase, actions[-1]) == (Phase.ENDED, do.EndCall(EndReason.TRANSFERRED))
+
+
+# -- where no human can be reached ------------------------------------------------------------------------------
+
+GIVEN_UP = [do.HangUp(), do.EndCall(EndReason.GIVEN_UP)]
+
+
+@given(st.lists(st.sampled_from(EVENTS)))
+def test_nobody_is_promised_a_human_who_cannot_be_reached(events: list[CallEvent]) -> None:
+    _, actions = after(*events, reaches_human=False)
+    assert not {do.TransferToHuman(), do.PlayPrompt(Prompt.TRANSFER)} & set(actions)
+    reasons = {action.reason for action in actions if isinstance(action, do.EndCall)}
+    assert not {EndReason.TRANSFERRED, EndReason.RESCUED} & reasons
+
+
+@pytest.mark.parametrize("start", [(ATTACHED,), (ATTACHED, STARTED)])
+@pytest.mark.parametrize("why", [AgentLost("gone"), EngineStopping()])
+def test_what_cannot_go_on_is_an_apology_and_a_goodbye(start: tuple[CallEvent, ...], why: CallEvent) -> None:
+    phase, actions = after(*start, why, reaches_human=False)
+    assert (phase, actions[-1]) == (Phase.RESCUING, do.PlayPrompt(Prompt.SORRY))
+    for over in (PlayoutIdle(), TimeRanOut(), MediaExhausted("gone")):
+        phase, actions = after(*start, why, EngineStopping(), TransferAsked("0"), over, reaches_human=False)
+        assert (phase, actions[-2:]) == (Phase.ENDED, GIVEN_UP)
+
+
+@pytest.mark.parametrize("why", [MediaExhausted("refused"), EngineStopping()])
+def test_without_sound_there_is_no_apology(why: CallEvent) -> None:
+    assert after(why, reaches_human=False) == (Phase.ENDED, GIVEN_UP)
+
+
+def test_an_engine_that_stops_lets_nobody_wait_for_the_last_words() -> None:
+    phase, actions = after(ATTACHED, STARTED, HangupAsked(), EngineStopping(), reaches_human=False)
+    assert (phase, actions[-2:]) == (Phase.ENDED, GIVEN_UP)
+
+
+@pytest.mark.parametrize("before", [(), (ATTACHED,), (ATTACHED, STARTED), (ATTACHED, STARTED, HangupAsked())])
+def test_who_asks_for_a_human_goes_on_with_the_agent(before: tuple[CallEvent, ...]) -> None:
+    assert after(*before, TransferAsked("0"), reaches_human=False) == after(*before, reaches_human=False)

@@ -26,7 +26,8 @@ class FakeControl:
     variables: Mapping[str, str] = {"agent": "reception"}
     assignment: Assignment | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, reaches_human: bool = True) -> None:
+        self.reaches_human = reaches_human
         self.done: list[str] = []
         self.shown: dict[str, str] = {}
         self.kept_alive = 0

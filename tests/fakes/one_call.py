@@ -46,12 +46,13 @@ class Call:
         tools: Sequence[Tool] = (),
         max_seconds: float | None = None,
         message: str = "",
+        reaches_human: bool = True,
     ) -> None:
         """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does.
 
         ``candidates`` in place of all of them.
         """
-        self.control = FakeControl()
+        self.control = FakeControl(reaches_human=reaches_human)
         self.media = FakeMedia()
         self.agent = agent
         self._agents = iter((agent, *others))

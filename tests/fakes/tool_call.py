@@ -11,6 +11,7 @@ class ToolCall:
 
     call_id = "call-1"
     history: tuple[Said, ...] = ()
+    reaches_human = True
 
     def __init__(self, facts: Mapping[str, str] | None = None, *, caller_speaking: bool = False) -> None:
         self.facts = {"agent": "reception", "caller": "+15551234", "dialled": "100", "channel": "c1", **(facts or {})}
@@ -19,6 +20,9 @@ class ToolCall:
 
     def happened(self, event: CallEvent) -> None:
         self.events.append(event)
+
+    async def press(self, digits: str) -> str:
+        raise AssertionError(digits)
 
     async def consult(self, consultation: Consultation) -> str:
         raise AssertionError(consultation)

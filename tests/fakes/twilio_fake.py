@@ -49,6 +49,8 @@ _ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
 _EVENTS = {"initiated", "ringing", "answered", "completed"}
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _TRIES = 3
+_LONGEST_TWIML = 4000
+"""Characters that an update takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class FakeCall:
         self.ended: datetime | None = None
         self.streaming = asyncio.Event()
         self.over = asyncio.Event()
+        self.connected_to: str | None = None
+        """The number that the callee was connected with: a person, who talks to them until somebody hangs up."""
+        self.with_human = asyncio.Event()
         self.heard = bytearray()
         """What was played, without silence."""
         self.closed_with: int | None = None
@@ -114,6 +119,8 @@ class FakeCall:
         self.sent: list[dict[str, Any]] = []
         """All messages of the engine."""
         self._server = server
+        self._redirected = asyncio.Event()
+        self._twiml = ""
         self._going_on = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._dropped = False
@@ -168,6 +175,11 @@ class FakeCall:
             self._hung_up.set()
             self._going_on.set()
 
+    def redirect(self, twiml: str) -> None:
+        """As the API has it: what the call does now ends, and it goes on with ``twiml``."""
+        self._twiml = twiml
+        self._redirected.set()
+
     async def run(self) -> None:
         try:
             await self._report("initiated")
@@ -196,6 +208,9 @@ class FakeCall:
         answer = await self._server.post(self.field("Url"), self._form())
         if answer.status == 200 and self.status not in _ENDS:
             await self._obey(answer.body)
+        while self._redirected.is_set() and self.status not in _ENDS:
+            self._redirected.clear()
+            await self._obey(self._twiml)
         await detecting
         if self.status not in _ENDS:
             self.status = "completed"
@@ -220,10 +235,31 @@ class FakeCall:
             stream = verb.find("Stream") if verb.tag == "Connect" else None
             if stream is not None:
                 await self._stream(stream)
+            elif verb.tag == "Dial":
+                await self._dial(verb)
             elif verb.tag == "Hangup":
                 return
             else:
                 self._server.violations.append(f"a verb we do not play: {verb.tag}")
+
+    async def _dial(self, dial: ElementTree.Element) -> None:
+        number = dial.text or ""
+        if not _E164.fullmatch(number) or len(dial):
+            self._server.violations.append(f"Dial of what is no number: {ElementTree.tostring(dial)!r}")
+        if dial.get("callerId") not in self._server.numbers:
+            self._server.violations.append(f"Dial with a callerId that is not the account's: {dial.get('callerId')}")
+        self.connected_to = number
+        self.with_human.set()
+        await self._until_left()
+
+    async def _until_left(self) -> None:
+        """Somebody hangs up, or the call is redirected."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._hung_up, self._redirected)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _stream(self, stream: ElementTree.Element) -> None:
         url = stream.get("url", "")
@@ -257,7 +293,7 @@ class FakeCall:
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         hearing = asyncio.create_task(self._read(socket))
         speaking = asyncio.create_task(self._speak())
-        leaving = asyncio.create_task(self._hung_up.wait())
+        leaving = asyncio.create_task(self._until_left())
         await asyncio.wait({hearing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         speaking.cancel()
         await asyncio.gather(speaking, return_exceptions=True)
@@ -426,7 +462,7 @@ class TwilioServer:
     calls: list[FakeCall] = field(default_factory=list)
     webhooks: list[Webhook] = field(default_factory=list)
     updates: list[tuple[str, str]] = field(default_factory=list)
-    """Call and status, as clients asked for them."""
+    """Call and status, or TwiML, as clients asked for them."""
     holding: asyncio.Event | None = None
     """Answers to dials wait for it; the call goes on meanwhile."""
     violations: list[str] = field(default_factory=list)
@@ -572,7 +608,10 @@ class TwilioServer:
         call = self._call(request)
         if call is None:
             return _error(404, 20404, f"The requested resource {request.path} was not found")
-        status = _fields(await request.text()).get("Status", [""])[0]
+        fields = _fields(await request.text())
+        if "Twiml" in fields:
+            return self._redirect(call, fields)
+        status = fields.get("Status", [""])[0]
         self.updates.append((call.sid, status))
         if status not in ("completed", "canceled"):
             return _error(400, 21218, "Invalid Status")
@@ -580,6 +619,20 @@ class TwilioServer:
             return _error(400, 21220, "Unable to update record. Call is not in-progress. Cannot redirect.")
         if status == "completed" or call.status in ("queued", "ringing"):
             call.end(status)
+        return _ok(call)
+
+    def _redirect(self, call: FakeCall, fields: Mapping[str, Sequence[str]]) -> web.Response:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            return _error(fault.status, fault.code, fault.message)
+        twiml, limit = fields["Twiml"][0], fields.get("TimeLimit", ["60"])[0]
+        self.updates.append((call.sid, twiml))
+        if set(fields) - {"Twiml", "TimeLimit"} or len(twiml) > _LONGEST_TWIML or not 0 < int(limit) <= 24 * 3600:
+            return _error(400, 20001, "Invalid parameters")
+        if call.status != "in-progress":
+            return _error(400, 21220, "Unable to update record. Call is not in-progress. Cannot redirect.")
+        call.fields["TimeLimit"] = [limit]
+        call.redirect(twiml)
         return _ok(call)
 
     def _call(self, request: web.Request) -> FakeCall | None:

@@ -151,6 +151,18 @@ def test_a_tool_presses_keys_and_bad_keys_are_refused() -> None:
     assert place(story).witness.saw(DigitsAsked) == [DigitsAsked("12#")]
 
 
+def test_an_agent_is_told_of_keys_that_could_not_be_pressed() -> None:
+    async def story(call: Call) -> None:
+        await call.quiet(600)
+        call.control.fails["send_digits 1"] = AsteriskError("it is away")
+        call.agent.tell(ToolAsked("t1", "send_dtmf", {"digits": "1"}))
+        await call.quiet(100)
+        assert call.agent.told[-1] == "tool t1 False"
+
+    call = place(story)
+    assert "it is away" in call.session.transcript.utterances[-1].text
+
+
 def test_a_file_that_ends_just_as_the_agent_is_held_does_not_silence_the_call_for_good() -> None:
     media = FakeMedia()
 

@@ -87,6 +87,19 @@ def test_a_call_nobody_can_hold_goes_to_a_human() -> None:
     run_virtual(run())
 
 
+def test_a_call_nobody_can_hold_is_hung_up_where_there_is_no_human() -> None:
+    def make(_: CallControl) -> CallSession:
+        raise ConfigError("there is no such agent")
+
+    async def run() -> None:
+        control = FakeControl(reaches_human=False)
+        registry(make).admit(control)
+        await settle()
+        assert control.done == ["hang_up", "close"]
+
+    run_virtual(run())
+
+
 def test_a_drain_waits_then_hands_on_and_lets_nobody_in() -> None:
     async def run() -> None:
         session, late = FakeSession(), FakeControl()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,8 +73,14 @@ class Door:
     legs: list[Leg] = field(default_factory=list)
 
     def open(
-        self, attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
+        self,
+        attempt: Attempt,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None = None,
     ) -> Leg:
+        assert hand_over is None, "there is nobody but the page"
         self.legs.append(Leg(attempt, start, send, close))
         return self.legs[-1]
 

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -200,7 +200,7 @@ async def test_a_call_of_another_network_is_not_taken_over(world: World, http: h
 
 
 async def test_an_engine_that_can_take_no_call_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]) -> Leg:
+    def full(attempt: Attempt, start: StreamStarted, *_: object) -> Leg:
         raise OffhookError("no line is free")
 
     monkeypatch.setattr(world.door, "open", full)

@@ -11,8 +11,10 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
+from twilio.twiml.voice_response import VoiceResponse
 
 from tests.fakes.twilio_fake import ACCOUNT, FROM, TOKEN, Fault, Script, TwilioServer
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -181,3 +183,28 @@ async def test_answering_machines() -> None:
     detection = {"machine_detection": "Enable", "async_amd": "true", "async_amd_status_callback": STATUS}
     await called(app, Script(answered_by="machine_start"), over, **detection)
     assert "machine_start" in app.words
+
+
+async def test_a_call_in_progress_goes_on_with_a_person() -> None:
+    dial = VoiceResponse()
+    dial.dial("+14155550199", caller_id=FROM)
+    app = App("<Response><Dial callerId='+15005550006'>+14155550111</Dial></Response>")
+
+    async def work(server: TwilioServer) -> None:
+        call = server.calls[0]
+        await call.with_human.wait()
+        assert call.connected_to == "+14155550111"
+        api = client(server).calls(call.sid)
+        redirected = await aside(lambda: api.update(twiml=dial, time_limit=3600))
+        assert redirected.status == "in-progress"
+        await until(lambda: call.connected_to == "+14155550199")
+        assert call.field("TimeLimit") == "3600"
+        call.hang_up()
+        await call.done()
+        with pytest.raises(TwilioRestException) as refused:
+            await aside(lambda: api.update(twiml=dial))
+        assert refused.value.code == 21220
+        assert server.violations == []
+
+    await called(app, Script(), work)
+    assert app.words == ["initiated", "ringing", "in-progress", "completed"]

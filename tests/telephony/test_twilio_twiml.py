@@ -10,7 +10,7 @@ from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 from ai_engine.jobs.ports import Urls
 from ai_engine.jobs.settings import Server
 from ai_engine.telephony.twilio import TwilioTelephony
-from ai_engine.telephony.twilio_twiml import HANG_UP, connect_stream
+from ai_engine.telephony.twilio_twiml import HANG_UP, connect_number, connect_stream
 from tests.telephony.twilio_parts import Door, attempt, settings
 
 _xml = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\t\r\n"), min_size=1)
@@ -48,6 +48,12 @@ def test_hanging_up() -> None:
     response = VoiceResponse()
     response.hangup()
     assert str(response) == HANG_UP
+
+
+def test_a_human() -> None:
+    response = VoiceResponse()
+    response.dial("+14155550199", caller_id="+15005550006")
+    assert str(response) == connect_number("+14155550199", "+15005550006")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -82,10 +83,17 @@ def with_no_loop() -> None:
 class Leg:
     """A leg that says every sound again, and notes the rest."""
 
-    def __init__(self, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None,
+    ) -> None:
         self.start = start
         self.send = send
         self.close = close
+        self.hand_over = hand_over
         self.events: list[Event] = []
         self.reasons: list[str] = []
         self.echo = True
@@ -113,12 +121,17 @@ class Door:
         self.objection: Exception | None = None
 
     def open(
-        self, one: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
+        self,
+        attempt: Attempt,
+        start: StreamStarted,
+        send: Callable[[str], None],
+        close: Callable[[int], None],
+        hand_over: Callable[[], Future[None]] | None = None,
     ) -> Leg:
         if self.objection is not None:
             raise self.objection
-        self.attempts.append(one)
-        self.legs.append(Leg(start, send, close))
+        self.attempts.append(attempt)
+        self.legs.append(Leg(start, send, close, hand_over))
         return self.legs[-1]
 
 

@@ -41,6 +41,15 @@ async def test_without_destinations_it_is_the_configured_human() -> None:
     assert call.events == [TransferAsked("the agent asked for a person")]
 
 
+async def test_where_nobody_can_be_reached_the_agent_is_told_so() -> None:
+    call = AskedCall("accepted")
+    call.reaches_human = False
+    for name in ("sales", "office", "human"):
+        answer = await use(Transfer({"sales": SALES, "office": OFFICE}), {"to": name}, call)
+        assert answer == {"ok": False, "error": "nobody can be reached in this call"}
+    assert (call.events, call.asked) == ([], [])
+
+
 async def test_a_blind_transfer_goes_where_its_destination_is() -> None:
     call = ToolCall()
     assert await use(Transfer({"office": OFFICE}), {"to": "office"}, call) == {"ok": True}

@@ -6,6 +6,7 @@ import threading
 from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,8 +16,8 @@ from ai_engine.audio.g711 import ulaw_to_pcm
 from ai_engine.audio.vad import VadSettings, VoiceActivity
 from ai_engine.call.actions import EndReason, Prompt
 from ai_engine.call.events import CallerHungUp, CallEvent, DigitReceived, MediaLost, TakenBack, TransferAsked
-from ai_engine.errors import AsteriskError, CallGone, PeerError
-from ai_engine.jobs.ports import Assignment, Attempt
+from ai_engine.errors import AsteriskError, CallGone, PeerError, ProviderError
+from ai_engine.jobs.ports import Assignment, Attempt, CannotCall
 from ai_engine.protocol.media_streams import (
     Event,
     KeyPressed,
@@ -406,8 +407,21 @@ async def test_what_needs_asterisk_says_so(scene: Scene) -> None:
 # -- a whole session over it ---------------------------------------------------------------------------------
 
 
-async def test_a_transfer_that_cannot_be_is_a_sentence_and_a_goodbye(scene: Scene) -> None:
-    """Who is to get a human hears what the agent says about it, whole, and is then hung up on: no silence."""
+class Human:
+    """Whoever the network knows, or does not get hold of."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.asked = asyncio.Event()
+        self.answer: Future[None] = Future()
+        scene.call = MediaStreamCall(scene.connection, ATTEMPT, self.ask)
+
+    def ask(self) -> "Future[None]":
+        self.asked.set()
+        return self.answer
+
+
+async def talk(scene: Scene) -> tuple[ScriptedAgent, Witness, "asyncio.Task[EndReason]"]:
+    """A session whose agent has said hello."""
     agent, witness = ScriptedAgent(("Hello.", 100)), Witness()
     session = CallSession(
         control=scene.call,
@@ -424,14 +438,59 @@ async def test_a_transfer_that_cannot_be_is_a_sentence_and_a_goodbye(scene: Scen
     )
     running = asyncio.create_task(session.run())
     await until(lambda: "media" in scene.telephone.events)
+    return agent, witness, running
+
+
+async def test_a_human_gets_the_caller_when_the_last_words_have_been_heard(scene: Scene) -> None:
+    human = Human(scene)
+    assert scene.call.reaches_human
+    agent, witness, running = await talk(scene)
     agent.reply("I put you through.", 300)
     agent.tell(TransferAsked("asks for a human"))
     async with asyncio.timeout(10):
+        await human.asked.wait()
+        assert len(scene.telephone.sound) >= (100 + 300) * 8
+        assert scene.telephone.sent[-1].get("mark") == {"name": "last"}, "waited until that was heard"
+        assert scene.telephone.codes == [], "the stream stands until the network has the callee elsewhere"
+        human.answer.set_result(None)
         assert await running is EndReason.TRANSFERRED
-    assert len(scene.telephone.sound) >= (100 + 300) * 8
-    assert scene.telephone.sent[-1].get("mark") == {"name": "last"}, "waited until that was heard"
-    assert scene.telephone.codes[0] == 1000
     assert witness.ended == [EndReason.TRANSFERRED]
+    assert await scene.events() == []
+
+
+async def test_a_human_who_cannot_be_had_is_said_to_be_none(scene: Scene) -> None:
+    human = Human(scene)
+    agent, witness, running = await talk(scene)
+    human.answer.set_exception(CannotCall("no route"))
+    agent.tell(TransferAsked("asks for a human"))
+    async with asyncio.timeout(10):
+        assert await running is EndReason.GIVEN_UP
+    assert not scene.call.reaches_human
+    assert scene.telephone.codes[0] == 1000
+    assert witness.ended == [EndReason.GIVEN_UP]
+
+
+async def test_a_caller_who_left_meanwhile_is_gone(scene: Scene) -> None:
+    human = Human(scene)
+    handing_over = asyncio.create_task(scene.call.transfer("offhook", "human"))
+    await human.asked.wait()
+    scene.connection.received(StreamStopped())
+    human.answer.set_exception(CannotCall("the call is over"))
+    with pytest.raises(CallGone):
+        await handing_over
+    assert await scene.events() == [CallerHungUp()]
+
+
+async def test_without_a_human_an_agent_that_fails_is_an_apology_and_a_goodbye(scene: Scene) -> None:
+    assert not scene.call.reaches_human
+    agent, witness, running = await talk(scene)
+    agent.fails_to_start = ProviderError("it cannot be had again")
+    agent.tell(ProviderError("it died"))
+    async with asyncio.timeout(10):
+        assert await running is EndReason.GIVEN_UP
+    assert scene.telephone.sound.endswith(tone(1, 5)), "the apology was not heard"
+    assert scene.telephone.codes[0] == 1000
+    assert witness.ended == [EndReason.GIVEN_UP]
 
 
 # -- from the office's thread --------------------------------------------------------------------------------
