@@ -178,13 +178,16 @@ async def world(
 
 
 def configuration(section: Mapping[str, Any]) -> dict[str, Any]:
-    """With one agent, who thinks with the model."""
+    """With an agent who calls and one who is called, both of whom think with the model."""
     return {
         "default_agent": "assistant",
         "downstream_mode": "stream",
         "streaming": {"level_dbfs": None},
         "call_agent": dict(section),
-        "agents": {"assistant": {"prompt": "Be brief.", "tools": ["hangup"]}},
+        "agents": {
+            "assistant": {"prompt": "Be brief.", "tools": ["hangup", "transfer"]},
+            "reception": {"prompt": "You are the receptionist.", "tools": ["hangup"]},
+        },
         "default_provider": "openai_realtime",
         "providers": {"openai_realtime": {"url": section["openai"]["base_url"]}},
     }
