@@ -49,6 +49,8 @@ class House:
     calendar: EmbeddedCalendar
     chance: random.Random
     toolbox: Toolbox = field(init=False)
+    all_talk: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(CALLS))
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         settings = CalendarSettings()
@@ -86,6 +88,7 @@ class House:
 
     async def outsider(self) -> str:
         """Another program that enters what it wants without asking."""
+        await self.begun.wait()
         await self._dawdle()
         wish = self.chance.choice(TIMES)
         begin = datetime.fromisoformat(wish)
@@ -114,9 +117,8 @@ class House:
         return result
 
     async def _dawdle(self) -> None:
-        """In some order, whatever it is."""
-        for _ in range(self.chance.randrange(20)):
-            await asyncio.sleep(0)
+        """As people do between a question and its answer: long enough for others to come between."""
+        await asyncio.sleep(self.chance.random() / 20)
 
     async def events(self) -> list[Mapping[str, Any]]:
         window = {"windowStart": f"{DAY}T00:00:00", "windowEnd": f"{DAY}T23:59:00", "timezone": ZONE}
@@ -131,6 +133,8 @@ async def _call(house: House, number: int) -> tuple[str, CallRecord]:
     await desk.until(asked.id, lambda record: record.status is Status.IN_PROGRESS)
     attempt = desk.dispatch.find(asked.id)
     assert attempt is not None
+    await house.all_talk.wait()
+    house.begun.set()
     promised = await house.agent(attempt)
     await asyncio.to_thread(desk.dispatch.report, asked.id, 1, DONE)
     return promised, await desk.settled(asked.id)
@@ -146,8 +150,8 @@ async def test_two_are_booked_and_the_others_are_told(tmp_path: Path, seed: int)
     async with open_desk(tmp_path, {"mock": {"calls": CALLS}}, network, cast(PaperCalendar, calendar)) as desk:
         house = House(desk, calendar, random.Random(seed))
         calls = asyncio.gather(*(_call(house, number) for number in range(CALLS)))
-        by_hand = [wish for wish in await asyncio.gather(*(house.outsider() for _ in range(OUTSIDERS * seed))) if wish]
-        results = await calls
+        others = asyncio.gather(*(house.outsider() for _ in range(OUTSIDERS * seed)))
+        results, by_hand = await calls, [wish for wish in await others if wish]
         events = await house.events()
         assert sorted(event["start"][:19] for event in events) == sorted(TIMES), "each time once"
         promised = [time for time, _ in results if time]
