@@ -58,10 +58,6 @@ class CallRecord(Wire):
         return self.completed_at is not None
 
 
-HANDED_OVER = "handed to a human"
-"""The kind of a timeline entry: the call goes on without us."""
-
-
 class TimelineEntry(Wire):
     """Something that happened to a call."""
 

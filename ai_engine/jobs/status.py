@@ -49,6 +49,10 @@ def normal(word: str) -> str:
     return word.strip().lower().replace("-", "_")
 
 
+HANDED_OVER = "handed to a human"
+"""Why a call is completed that goes on without us."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """News of one attempt, from the telephone network."""
@@ -59,7 +63,7 @@ class Progress:
     sequence: int | None = None
     """Where the network numbers its news: what has a lower number than something heard before is late."""
     reason: str = ""
-    """Why it ended so, for a person: ``486 Busy Here``."""
+    """Why it ended so, for a person: ``486 Busy Here``, ``HANDED_OVER``."""
     retryable: bool = True
     """False where dialling again cannot help: a number that does not exist."""
     answered_by: str = ""

@@ -28,6 +28,8 @@ _GONE = 404
 _REFUSED = (400, 500)
 """How Asterisk says that there is no such endpoint."""
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 30.0
+_LAST_NEWS_SECONDS = 0.5
+"""For the end of calls that a human has got a moment ago."""
 
 
 class DialerPort(Protocol):
@@ -129,6 +131,8 @@ class AsteriskTelephony:
     async def close(self) -> None:
         """Pass no news on any more; calls stay as they are."""
         relays = list(self._relays.values())
+        if relays:
+            await asyncio.wait(relays, timeout=_LAST_NEWS_SECONDS)
         for relay in relays:
             relay.cancel()
         await asyncio.gather(*relays, return_exceptions=True)

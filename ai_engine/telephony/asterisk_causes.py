@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ai_engine.jobs.dialing import Ended
-from ai_engine.jobs.status import Progress, Status
+from ai_engine.jobs.status import HANDED_OVER, Progress, Status
 
 _PHRASES = {
     401: "Unauthorized",
@@ -63,7 +63,7 @@ _BY_CAUSE: dict[int, _Meaning] = {
 def progress_of(ended: Ended) -> Progress:
     """What an attempt came to."""
     if ended.answered:
-        return Progress(Status.COMPLETED, answered_by=ended.answered_by)
+        return Progress(Status.COMPLETED, reason=HANDED_OVER if ended.to_human else "", answered_by=ended.answered_by)
     if ended.answered_by == "machine":
         return Progress(Status.NO_ANSWER, reason="an answering machine answered", answered_by="machine")
     if ended.our_hangup:

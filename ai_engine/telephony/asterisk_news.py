@@ -10,7 +10,6 @@ import structlog
 
 from ai_engine.jobs.dialing import Answered, DialNews, EarlyMedia, Ended, Ringing
 from ai_engine.jobs.ports import Attempt, RouteContext
-from ai_engine.jobs.record import HANDED_OVER
 from ai_engine.jobs.status import Progress, Status
 from ai_engine.telephony.asterisk_causes import progress_of
 
@@ -39,8 +38,6 @@ class NewsRelay:
         """Until the end of the attempt is in the store."""
         while True:
             news = await self._news.get()
-            if isinstance(news, Ended) and news.to_human:
-                await self._keep(partial(self._context.note, self._attempt.call_id, HANDED_OVER, ""))
             await self._keep(self._entry(news))
             if isinstance(news, Ended):
                 return

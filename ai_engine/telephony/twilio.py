@@ -22,9 +22,8 @@ from ai_engine.jobs.ports import (
     Started,
     Urls,
 )
-from ai_engine.jobs.record import HANDED_OVER
 from ai_engine.jobs.settings import Server, Twilio
-from ai_engine.jobs.status import Progress, Status
+from ai_engine.jobs.status import HANDED_OVER, Progress, Status
 from ai_engine.protocol.media_streams import StreamStarted
 from ai_engine.telephony.streams import PATH, MediaSockets, StreamDoor, add_stream_route
 from ai_engine.telephony.twilio_calls import Known, KnownCalls, Replays
@@ -309,8 +308,7 @@ class TwilioTelephony:
     async def _tell_handed_over(self, attempt: Attempt, known: Known, sid: str) -> None:
         assert self._context is not None
         try:
-            await asyncio.to_thread(self._context.note, attempt.call_id, HANDED_OVER, "")
-            news = Progress(Status.COMPLETED, sid)
+            news = Progress(Status.COMPLETED, sid, reason=HANDED_OVER)
             await asyncio.to_thread(self._context.report, attempt.call_id, attempt.number, news)
         except Exception:  # noqa: BLE001 - a human has the call, and Twilio will tell of its end
             log.exception("news of a call could not be kept", call_id=attempt.call_id)

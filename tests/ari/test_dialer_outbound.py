@@ -86,7 +86,7 @@ def test_before_an_agent_has_the_call(events: list[ChannelEvent], expected: list
     [
         (refused(16, 0), Ended(16, "said", answered=True)),
         (OURS, Ended(16, answered=True)),
-        ([LEFT], Ended(answered=True)),
+        ([LEFT], Ended(answered=True, to_human=True)),
         ([ChannelDestroyed(ID)], Ended(answered=True)),
     ],
     ids=["callee hung up", "we hung up", "a human has it", "unseen"],
@@ -129,7 +129,7 @@ def seen(state: str, application: str = "Stasis", data: str = "engine") -> Chann
         (seen("Up", "AMD", ""), None),
         (seen("Up", "", ""), None),
         (seen("Up", data="engine,amd=HUMAN,amd_cause=x"), Screened(("amd=HUMAN", "amd_cause=x"))),
-        (seen("Up", "Playback", "one-moment-please"), Ended(answered=True)),
+        (seen("Up", "Playback", "one-moment-please"), Ended(answered=True, to_human=True)),
     ],
     ids=["dialled or not", "ringing", "answered", "in AMD()", "between two applications", "screened", "a human has it"],
 )

@@ -16,7 +16,7 @@ from ai_engine.call.events import CallerHungUp
 from ai_engine.errors import AsteriskError
 from ai_engine.jobs.ports import Attempt, AttemptLost, CannotCall
 from ai_engine.jobs.settings import Trunk
-from ai_engine.jobs.status import Progress, Status
+from ai_engine.jobs.status import HANDED_OVER, Progress, Status
 from scripts.trial.asterisk import TEMPLATES, Trial
 from scripts.trial.sip_peer import SipPeer
 from tests.conftest import StartAsterisk
@@ -257,7 +257,7 @@ async def test_a_call_that_goes_on_with_a_human_is_none_of_ours_any_more(asteris
         await exchange.call(attempt)
         control = await exchange.agent()
         await control.transfer("offhook", "human")
-        assert (await exchange.over()).status is Status.COMPLETED
+        assert await exchange.over() == Progress(Status.COMPLETED, channel_id(attempt), reason=HANDED_OVER)
         await control.close()
         assert await channels(asterisk) == [channel_id(attempt)]
         await exchange.telephony.end_call(attempt, "")

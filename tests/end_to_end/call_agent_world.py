@@ -96,10 +96,13 @@ class World:
         found: dict[str, Any] = (await self.api.get(f"/calls/{call_id}")).json()
         return found
 
+    async def timeline(self, call_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.api.get(f"/calls/{call_id}/timeline")).json()["entries"]
+        return found
+
     async def kinds(self, call_id: str) -> list[str]:
         """Of the timeline."""
-        answer = (await self.api.get(f"/calls/{call_id}/timeline")).json()
-        return [entry["kind"] for entry in answer["entries"]]
+        return [entry["kind"] for entry in await self.timeline(call_id)]
 
     async def until(
         self, call_id: str, wanted: Callable[[Mapping[str, Any]], bool], seconds: float = SECONDS

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from ai_engine.jobs.dialing import Answered, DialOrder, Ended, Ringing
 from ai_engine.jobs.ports import AttemptLost, CannotCall, RouteContext
 from ai_engine.jobs.settings import AsteriskTelephony as Settings
 from ai_engine.jobs.settings import Trunk
-from ai_engine.jobs.status import Progress, Status
+from ai_engine.jobs.status import HANDED_OVER, Progress, Status
 from ai_engine.telephony import asterisk_news
 from ai_engine.telephony.asterisk import AsteriskTelephony
 from ai_engine.telephony.asterisk_causes import ended_of, progress_of
@@ -77,6 +78,7 @@ def test_what_the_far_end_says(cause: int, sip: int, status: Status, reason: str
         (Ended(16, "Normal Clearing", rang=True), Status.FAILED, "Normal Clearing"),
         (Ended(16, answered=True), Status.COMPLETED, ""),
         (Ended(0, answered=True), Status.COMPLETED, ""),
+        (Ended(0, answered=True, to_human=True), Status.COMPLETED, HANDED_OVER),
         (Ended(16, answered=True, our_hangup=True), Status.COMPLETED, ""),
         (Ended(), Status.FAILED, "lost: it ended while nobody could tell us how"),
         (Ended(rang=True), Status.FAILED, "lost: it ended while nobody could tell us how"),
@@ -332,6 +334,27 @@ async def test_news_cross_the_threads_in_order_and_a_store_that_fails_gets_them_
     assert kept == ["ringing", Status.IN_PROGRESS, Status.COMPLETED]
     assert telephony.counters["store_failures"] == 2
     assert calls.threads == {calls._thread.ident}
+    calls.close()
+
+
+async def test_an_end_that_comes_when_the_engine_stops_is_kept() -> None:
+    """Those who talk then are handed to a human a moment before."""
+    calls = CallLoop()
+    kept: list[Progress] = []
+
+    def keep(_: str, __: int, news: Progress) -> None:
+        time.sleep(0.05)  # as a disk does
+        kept.append(news)
+
+    telephony = AsteriskTelephony(Settings(trunks={"main": Trunk(dial="PJSIP/{number}@t")}), calls, calls.loop)
+    telephony.register_routes(None, RouteContext(lambda: URLS, lambda _: None, keep, lambda *_: None))  # type: ignore[arg-type]
+    attempts = [new_attempt(), new_attempt()]
+    for attempt in attempts:
+        await telephony.start_call(attempt, URLS, again=False)
+    calls.loop.call_soon_threadsafe(calls.orders[0].tell, Ended(answered=True, to_human=True))
+    await telephony.close()
+    assert [news.reason for news in kept] == [HANDED_OVER], "and the one that still rings is left to the next engine"
+    assert telephony._relays == {}
     calls.close()
 
 

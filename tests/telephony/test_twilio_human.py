@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ai_engine.jobs.ports import CannotCall
-from ai_engine.jobs.record import HANDED_OVER
+from ai_engine.jobs.status import HANDED_OVER
 from tests.fakes.twilio_fake import FROM, FakeCall, Fault
 from tests.telephony.twilio_parts import Leg, Stage, attempt, stage
 from tests.waiting import until
@@ -43,7 +43,7 @@ async def test_the_callee_talks_with_the_human_until_they_hang_up() -> None:
         await hand_over(leg)
         assert it.book.statuses[-1] == "completed"
         assert await connected(call) == HUMAN
-        assert (attempt().call_id, HANDED_OVER, "") in it.book.notes
+        assert it.book.news[-1][2].reason == HANDED_OVER
         leg.close(1000)  # as every call does that has left us
         await until(lambda: leg.reasons)
         assert call.status == "in-progress", "the human was hung up on"
@@ -84,10 +84,10 @@ async def test_a_human_who_cannot_be_had(fault: Fault) -> None:
         with pytest.raises(CannotCall):
             await hand_over(leg)
         assert call.connected_to is None
-        assert HANDED_OVER not in [kind for _, kind, _ in it.book.notes]
         leg.close(1000)
         await call.done()
         assert it.book.statuses[-1] == "completed"
+        assert HANDED_OVER not in [news.reason for _, _, news in it.book.news]
 
 
 async def test_a_callee_who_has_left_is_handed_to_nobody() -> None:
