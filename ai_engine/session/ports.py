@@ -425,7 +425,7 @@ class ToolContext(Protocol):
 
     @property
     def reaches_human(self) -> bool:
-        """Whether there is anybody to transfer the caller to."""
+        """Whether there is anybody to transfer the caller to, or any place."""
         ...
 
     @property

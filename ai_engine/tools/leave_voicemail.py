@@ -5,6 +5,7 @@ from typing import Any
 
 from ai_engine.call.events import TransferAsked
 from ai_engine.session.ports import ToolContext
+from ai_engine.tools.answer import failed
 
 
 class LeaveVoicemail:
@@ -23,7 +24,9 @@ class LeaveVoicemail:
         self._place = context, extension
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> Mapping[str, Any]:
+        if not call.reaches_human:
+            return failed("there is no voicemail in this call")
         if call.caller_speaking:
-            return {"ok": False, "error": "the caller is speaking; listen first"}
+            return failed("the caller is speaking; listen first")
         call.happened(TransferAsked("the caller leaves a message", *self._place))
         return {"ok": True}

@@ -21,6 +21,13 @@ async def test_not_while_the_caller_speaks() -> None:
     assert call.events == []
 
 
+async def test_not_where_the_caller_cannot_be_sent_anywhere() -> None:
+    call = ToolCall()
+    call.reaches_human = False
+    assert (await LeaveVoicemail("offhook", "voicemail").run({}, call))["error"] == "there is no voicemail in this call"
+    assert call.events == []
+
+
 def test_the_operator_may_say_when_to_offer_it() -> None:
     assert "voice message" in LeaveVoicemail("offhook", "voicemail").description
     assert LeaveVoicemail("offhook", "voicemail", "At night.").description == "At night."
