@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.bench import detail, load, plots, providers, report, sip
+from scripts.bench import detail, load, outbound, plots, providers, report, sip
 from scripts.bench.machine import machine
 from scripts.bench.provider_kinds import KINDS, Kind
 from scripts.bench.report import Findings
@@ -19,7 +19,7 @@ from scripts.trial.rootfs import CHECKOUT, TrialError
 RAMP = (25, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800)
 RECORDED_CALLS = 100
 BARGE_IN_CALLS = 20
-SHAPES = ("engine", "sip", "detail", "providers")
+SHAPES = ("engine", "sip", "detail", "providers", "outbound")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,6 +89,10 @@ def _work(
 
         return measure
 
+    def calls_asked_for() -> None:
+        calls = outbound.QUICK_CALLS if options.quick else outbound.CALLS
+        findings.outbound = outbound.measure(folder / "outbound", calls, tell)
+
     if options.minutes:
         return [(f"soak: {options.minutes} minutes", soak)]
     work: list[tuple[str, Callable[[], None]]] = []
@@ -104,6 +108,8 @@ def _work(
         work += [(f"one call in detail: {way}", one_call(way)) for way in detail.WAYS]
     if "providers" in options.only:
         work += [(f"a provider's fake: {kind.name}", provider(kind)) for kind in KINDS]
+    if "outbound" in options.only:
+        work.append(("calls that are asked for, through Asterisk", calls_asked_for))
     return work
 
 
@@ -129,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
   sip      ramps of SIP calls through the real Asterisk, and whether anything is left of them
   detail   one call with a real phone for every transport: waterfall, gaps, barge-in at the phone
   providers  what the engine adds to each provider's fake, and what it takes when one breaks off in mid-word
+  outbound  calls that are asked for: how soon a telephone rings, how soon the agent is heard, how well lines are used
 
 examples:
   make bench                                    all of it, about 25 minutes

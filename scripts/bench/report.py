@@ -11,6 +11,7 @@ from rich.table import Table
 from scripts.bench.detail import Detail
 from scripts.bench.figures import Histogram, histogram
 from scripts.bench.load import BargeIn, Ramp, Soak, Step
+from scripts.bench.outbound import Outbound, percentile
 from scripts.bench.provider_rows import Row
 from scripts.bench.sip import Wave
 
@@ -19,6 +20,9 @@ CALLS = 150
 
 MOST_SILENT_MS = 700.0
 """After so much (``timeouts.patience_ms``) a caller is asked for patience."""
+
+MOST_DIALLING_MS = 1000.0
+"""Whoever asks for a call is answered after so long though it is not dialled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Findings:
     waves: list[Wave] = field(default_factory=list)
     details: list[Detail] = field(default_factory=list)
     providers: list[Row] = field(default_factory=list)
+    outbound: Outbound | None = None
     troubles: list[str] = field(default_factory=list)
     """What could not be measured, and why."""
 
@@ -66,11 +71,19 @@ class Findings:
             bars += _of_detail(detail)
         for row in self.providers:
             bars += _of_provider(row)
+        if self.outbound is not None:
+            bars += _of_outbound(self.outbound)
         return bars
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        parts = {"ramp": self.ramp, "recording": self.recording, "barge_in": self.barge_in, "soak": self.soak}
+        parts = {
+            "ramp": self.ramp,
+            "recording": self.recording,
+            "barge_in": self.barge_in,
+            "soak": self.soak,
+            "outbound": self.outbound,
+        }
         return {
             "machine": self.machine,
             "bars": [bar.plain() for bar in self.bars()],
@@ -253,6 +266,29 @@ def _of_provider(row: Row) -> Iterator[Bar]:
     trouble = row.unmeasured + row.violations
     if trouble:
         yield Bar(f"{row.name}: what went wrong", "nothing", f"{len(trouble)}, first: {trouble[0]}", False)
+
+
+def _of_outbound(found: Outbound) -> Iterator[Bar]:
+    calls = len(found.dialled_ms)
+    for what, promised, values in (
+        ("request → INVITE on the wire", MOST_DIALLING_MS, found.dialled_ms),
+        ("200 OK → agent heard at the phone", MOST_SILENT_MS, found.heard_ms),
+    ):
+        p50, p95 = percentile(values, 50), percentile(values, 95)
+        yield Bar(
+            f"a call that is asked for: {what}",
+            f"p95 ≤ {promised:.0f} ms",
+            f"p50 {p50:.0f}, p95 {p95:.0f}, longest {percentile(values, 100):.0f} ms of {len(values)}",
+            len(values) >= calls > 0 and p95 <= promised,
+        )
+    idle = percentile(found.idle_ms, 95)
+    yield Bar(
+        f"{found.queued} calls on {found.lines} lines",
+        f"a line's next call p95 ≤ {MOST_DIALLING_MS:.0f} ms after its last, none lost",
+        f"p50 {percentile(found.idle_ms, 50):.0f}, p95 {idle:.0f} ms; all settled in {found.settled_seconds:.1f} s,"
+        f" ideal {found.ideal_seconds:.1f} s; {found.lost} lost",
+        len(found.idle_ms) == found.queued - found.lines and idle <= MOST_DIALLING_MS and not found.lost,
+    )
 
 
 def _provider_table(rows: list[Row]) -> Table:

@@ -152,8 +152,8 @@ def waves(directory: Path, count: int, calls: int, hold_seconds: float, tell: Te
     """
     trial = asterisk.start(INSTANCE, overlay={"pjsip.conf": (TEMPLATES / "pjsip.conf").read_text() + _ENDPOINT})
     try:
-        with BenchEngine(directory, environment=_ari(trial)) as engine:
-            _until(lambda: bool(engine.state().health["ari"]["up"]), "the engine did not reach ARI")
+        with BenchEngine(directory, environment=ari_of(trial)) as engine:
+            until(lambda: bool(engine.state().health["ari"]["up"]), "the engine did not reach ARI")
             # The first calls load and cache what then stays.
             _wave(trial, engine, directory / "wave-0", 5, 3.0)
             found = []
@@ -220,7 +220,8 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _ari(trial: Trial) -> Mapping[str, str]:
+def ari_of(trial: Trial) -> Mapping[str, str]:
+    """Environment of an engine that is to find it."""
     return {
         "ASTERISK_ARI_PORT": str(trial.http_port),
         "ASTERISK_ARI_USERNAME": trial.username,
@@ -228,7 +229,8 @@ def _ari(trial: Trial) -> Mapping[str, str]:
     }
 
 
-def _until(condition: Callable[[], bool], otherwise: str, seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], otherwise: str, seconds: float = 15.0) -> None:
+    """Return as soon as ``condition`` holds. Raises TrialError, which says ``otherwise``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
