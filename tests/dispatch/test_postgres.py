@@ -52,10 +52,11 @@ async def test_another_engine_carries_on_what_a_dead_one_began(tmp_path: Path) -
 
     with postgres() as url:
         first = await asyncio.create_subprocess_exec(*engine("one", 30), stdout=asyncio.subprocess.PIPE)
+        assert await first.wait() == -signal.SIGKILL
+        # Only now, or it would have taken some of the work before.
         second = await asyncio.create_subprocess_exec(
             *engine("two", 0, "waits"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
-        assert await first.wait() == -signal.SIGKILL
         said, _ = await asyncio.wait_for(second.communicate(), 60)
         assert second.returncode == 0, said.decode()
         database = Database(url)
