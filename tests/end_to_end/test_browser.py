@@ -18,6 +18,7 @@ from scripts.trial.asterisk import Trial
 from scripts.trial.speech import synthesize
 from tests.end_to_end.call_agent_world import START, World, world
 from tests.end_to_end.test_five_steps import check_all, converse
+from tests.fakes.openai_realtime_session import Session
 from tests.waiting import until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(120)]
@@ -106,9 +107,20 @@ def _write_voice(path: Path) -> None:
         file.writeframes(samples[loud[0] : loud[-1]].tobytes())
 
 
-async def _conversation(page: Page, wire: Wire, there: World) -> None:
-    session = there.model.sessions[-1]  # earlier ones were trials of the provider
+async def _session(there: World) -> Session:
+    """Of the call; others are trials of the provider."""
 
+    def found() -> Session | None:
+        sessions = there.model.sessions
+        return next((one for one in sessions if "Doctor Who" in one.settings.get("instructions", "")), None)
+
+    await until(found)
+    session = found()
+    assert session is not None
+    return session
+
+
+async def _conversation(page: Page, wire: Wire, session: Session) -> None:
     async def say(_: Path) -> None:
         turns, voiced = len(session.turns), wire.voiced
         await page.evaluate(_OPENED, True)
@@ -132,7 +144,7 @@ async def test_busy_then_answered_then_booked(asterisk: Trial, tmp_path: Path) -
         await page.wait_for_selector("#about:has-text('attempt 2')")
         await page.click("#answer")
         await page.wait_for_selector("#phase[data-phase=talking]")
-        await _conversation(page, wire, there)
+        await _conversation(page, wire, await _session(there))
         await page.wait_for_selector("#phase[data-phase=over]")
         notice = await page.inner_text("#notice")
         assert "Call ended: scheduled. Booked: Check-up" in notice
