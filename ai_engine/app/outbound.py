@@ -97,7 +97,7 @@ class Outbound:
             settings,
             self._network,
             self._store,
-            Fleet(self._database, name, time.time, lock),  # noqa: TID251 - as above
+            Fleet(self._database, name, lock),
             self._calendar,
             self._notify,
             self._doorstep.urls,

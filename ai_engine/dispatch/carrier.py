@@ -8,7 +8,10 @@ from typing import Any
 
 import structlog
 
-from ai_engine.dispatch.store import KnownAttempt, KnownBooking, Store
+from ai_engine.dispatch.bell import Bell
+from ai_engine.dispatch.permission import check_permission
+from ai_engine.dispatch.rows import KnownAttempt, KnownBooking, came_to_something
+from ai_engine.dispatch.store import PUT_OFF, Store
 from ai_engine.jobs import windows
 from ai_engine.jobs.ports import (
     Assignment,
@@ -17,6 +20,7 @@ from ai_engine.jobs.ports import (
     Calendar,
     CalendarUnreachable,
     CannotCall,
+    RequestRefused,
     Telephony,
     Urls,
 )
@@ -24,13 +28,18 @@ from ai_engine.jobs.record import CallRecord, Outcome, ScheduledEvent
 from ai_engine.jobs.retry import delay_seconds
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.jobs.status import Progress, Status
+from ai_engine.jobs.times import zone
 
 log = structlog.get_logger(__name__)
 
 _HOUR_SECONDS = 3600.0
 _GOODBYE_SECONDS = 30.0
 """A conversation that was told to end, or has led to an appointment, may take so much longer; then it is cut."""
-_FOREVER = 10.0 * 365 * 24 * 3600
+_RING_PATIENCE = 1.5
+"""The network itself is to end what rings too long: it knows more of it."""
+_LOOK_SECONDS = 60.0
+"""Who waits for news looks at the store so often even without any."""
+_NEVER = "nobody may ever be called: call_agent.manners.windows never open"
 
 
 class Carrier:
@@ -41,6 +50,7 @@ class Carrier:
         settings: CallAgentSettings,
         telephony: Telephony,
         store: Store,
+        bell: Bell,
         calendar: Calendar,
         notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
@@ -54,6 +64,7 @@ class Carrier:
         self._settings = settings
         self._telephony = telephony
         self._store = store
+        self._bell = bell
         self._calendar = calendar
         self._notify = notify
         self._urls = urls
@@ -65,6 +76,33 @@ class Carrier:
 
     # -- before a dial ---------------------------------------------------------------------------------------
 
+    async def until_allowed(self, call_id: str) -> int | None:
+        with self._bell.ear(call_id) as ear:
+            while (standing := await asyncio.to_thread(self._store.standing, call_id)) is not None:
+                if not standing.wanted:
+                    return None
+                record, latest = standing.record, standing.latest
+                if latest is not None and not latest.over:
+                    return latest.number  # an earlier engine dialled
+                if await self._is_refused(record):
+                    return None
+                now = self._clock()
+                due = max(now, (latest and latest.redial_at) or 0.0)
+                opens = self._opens(record, due)
+                if opens is None:
+                    await asyncio.to_thread(self._store.refuse, call_id, _NEVER)
+                    return None
+                if opens > due:
+                    await self._put_off(record, opens, "until people may be called")
+                if opens > now:
+                    await ear.wait(min(opens - now, _LOOK_SECONDS))
+                elif await self._undecided(call_id):  # somebody called back, and the calendar does not answer
+                    await ear.wait(_LOOK_SECONDS)
+                else:
+                    await asyncio.to_thread(self._store.queue_attempt, call_id, record.attempt + 1)
+                    return record.attempt + 1
+        return None
+
     async def queue_of(self, call_id: str) -> str:
         return queue_name(self._telephony.id, self.trunk_of(await self._record(call_id)))
 
@@ -74,29 +112,23 @@ class Carrier:
         wanted = record.request.trunk if record is not None else None
         return wanted if wanted is not None and wanted in trunks else next(iter(trunks), "")
 
-    async def wait_seconds(self, call_id: str, number: int) -> float | None:
-        record = await self._record(call_id)
-        if record is None or record.settled or record.status is Status.CANCELED or record.scheduled_event is not None:
-            return None
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        facts = self._assign(record, "").facts
-        opens = windows.next_open(self._settings.manners.windows, facts["timezone"], now)
-        if opens is None:
-            await self._fail(call_id, "nobody may ever be called: call_agent.manners.windows never open")
-            return None
-        if opens > now:
-            return await self._put_off(record, (opens - now).total_seconds(), "until people may be called")
-        most = self._settings.manners.calls_per_hour
-        wait = await asyncio.to_thread(self._store.reserve, call_id, number, most, _HOUR_SECONDS)
-        return await self._put_off(record, wait, f"there were {most} calls within an hour") if wait > 0 else 0.0
-
     async def begin(self, call_id: str, number: int) -> bool:
-        known = await asyncio.to_thread(self._store.begin_attempt, call_id, number)
-        record = await self._record(call_id)
-        if known is None or known.over or record is None:
-            return False
-        await self._hold(record, known)
-        return True
+        with self._bell.ear(call_id) as ear:
+            while (record := await self._record(call_id)) is not None:
+                # Hours may have passed until it got the line.
+                if record.attempt < number and not await self._may_dial_now(record, number):
+                    return False
+                most = self._settings.manners.calls_per_hour
+                wait = await asyncio.to_thread(self._store.begin_attempt, call_id, number, most, _HOUR_SECONDS)
+                if wait is None:
+                    return False
+                if wait == 0.0:
+                    await self._held(call_id, number)
+                    return True
+                # It keeps the line meanwhile: nobody else may dial either.
+                await self._put_off(record, self._clock() + wait, f"there were {most} calls within an hour")
+                await ear.wait(min(wait, _LOOK_SECONDS))
+        return False
 
     async def prepare(self, call_id: str, number: int) -> bool:
         attempt, known = await self._held(call_id, number)
@@ -108,90 +140,91 @@ class Carrier:
             await self._cannot(attempt, error)
             return False
         await asyncio.to_thread(self._store.prepared, call_id, number, provider_call_id)
+        self._bell.ring(call_id)
         return True
 
-    async def start(self, call_id: str, number: int) -> bool:
+    async def start(self, call_id: str, number: int) -> None:
         attempt, known = await self._held(call_id, number)
         if known.over:
-            return False
-        first = await asyncio.to_thread(self._store.claim_start, call_id, number)
+            return
         try:
-            started = await self._telephony.start_call(attempt, await self._urls(), again=not first)
+            urls = await self._urls()
+            first = await asyncio.to_thread(self._store.claim_start, call_id, number)
+            if not first and (await self._held(call_id, number))[1].over:
+                return
+            started = await self._telephony.start_call(attempt, urls, again=not first)
         except CannotCall as error:
             await self._cannot(attempt, error)
-            return False
+            return
         provider_call_id = started.provider_call_id or known.provider_call_id
         await asyncio.to_thread(self._store.started, call_id, number, provider_call_id, started.user_hint)
-        return True
+        self._bell.ring(call_id)
 
     # -- while it rings, and while people talk ------------------------------------------------------------------
 
-    async def watch(self, call_id: str, number: int) -> None:
+    async def see_through(self, call_id: str, number: int) -> None:
         attempt, known = await self._held(call_id, number)
-        if not known.over:
-            await self._telephony.watch_call(attempt, known.provider_call_id)
+        with self._bell.ear(call_id) as ear:
+            if not known.over:
+                await self._telephony.watch_call(attempt, known.provider_call_id)
+            while not (known := (await self._held(call_id, number))[1]).over:
+                left = await self._seconds_left(known)
+                if left > 0:
+                    await ear.wait(min(left, _LOOK_SECONDS))
+                else:
+                    await self._overdue(attempt, known)
+        if known.state == Status.CANCELED:
+            await self._telephony.end_call(attempt, known.provider_call_id)
 
-    async def seconds_left(self, call_id: str, number: int) -> float | None:
-        known = await asyncio.to_thread(self._store.attempt, call_id, number)
-        if known is None or known.over:
-            self.live.pop(call_id, None)
-            return None
-        manners = self._settings.manners
-        if known.answered_at is not None:
-            made = [booking.answered_at for booking in await self._bookings(call_id) if booking.state == "made"]
-            ends = [known.answered_at + manners.max_seconds, *(at for at in made if at is not None)]
-            return min(ends) + _GOODBYE_SECONDS - self._clock()
-        if manners.stale_seconds == 0 or known.dialed_at is None:
-            return _FOREVER
-        return known.dialed_at + max(manners.stale_seconds, manners.ring_seconds) - self._clock()
-
-    async def overdue(self, call_id: str, number: int) -> None:
-        attempt, known = await self._held(call_id, number)
-        talked = known.answered_at is not None
-        reason = "it had lasted too long" if talked else "it was neither answered nor over (manners.stale_seconds)"
-        news = Progress(Status.COMPLETED if talked else Status.FAILED, reason=reason)
-        # First of all, or the network's own word for a call that we hang up would stand there.
-        await asyncio.to_thread(self._store.progress, call_id, number, news)
-        await self._telephony.end_call(attempt, known.provider_call_id)
+    def let_go(self, call_id: str, number: int) -> None:
+        held = self.live.get(call_id)
+        if held is not None and held.number == number:
+            del self.live[call_id]
+        self._bell.ring(call_id)
 
     # -- afterwards ----------------------------------------------------------------------------------------------
 
-    async def undecided(self, call_id: str) -> bool:
-        return any(booking.state == "asked" for booking in await self._bookings(call_id))
-
-    async def redial_seconds(self, call_id: str, number: int) -> float | None:
-        record = await self._record(call_id)
-        known = await asyncio.to_thread(self._store.attempt, call_id, number)
-        if record is None or known is None or record.settled or record.scheduled_event is not None:
-            return None
-        delay = delay_seconds(
-            self._settings.retry, record.status, number, retryable=known.retryable, chance=self._chance()
-        )
-        if delay is not None:
-            return await self._put_off(record, delay, f"{record.status}: dialled again", kind="retry")
-        retry = self._settings.retry
-        if number >= retry.max_attempts or not await self._broken_promise(call_id):
-            return None
-        return await self._put_off(record, retry.initial_delay_ms / 1000, "to put it right", kind="retry")
+    async def until_done(self, call_id: str, number: int) -> bool:
+        with self._bell.ear(call_id) as ear:
+            while (record := await self._record(call_id)) is not None and not record.settled:
+                known = await asyncio.to_thread(self._store.attempt, call_id, number)
+                if known is None or known.state == PUT_OFF:
+                    return True
+                if known.over and call_id not in self.live and not await self._undecided(call_id):
+                    return await self._redial(record, known)
+                await ear.wait(_LOOK_SECONDS)
+        return False
 
     async def broke(self, call_id: str, number: int, reason: str) -> None:
-        news = Progress(Status.FAILED, reason=f"a defect of the engine: {reason}", retryable=False)
-        if not await asyncio.to_thread(self._store.progress, call_id, number, news):
-            await self._fail(call_id, news.reason)
+        record = await self._record(call_id)
+        news = Progress(Status.FAILED, reason=reason, retryable=False)
+        if record is not None and record.attempt < number:
+            await asyncio.to_thread(self._store.refuse, call_id, reason)
+        else:
+            await asyncio.to_thread(self._store.progress, call_id, number, news)
+
+    async def give_up(self, call_id: str, reason: str) -> None:
+        record = await self._record(call_id)
+        if record is None or record.settled:
+            return
+        log.error("a call is given up", call=call_id, reason=reason)
+        await asyncio.to_thread(self._store.refuse, call_id, reason)
+        await self.settle(call_id)
+        self._bell.ring(call_id)
 
     async def settle(self, call_id: str) -> bool:
         record = await self._record(call_id)
         if record is None:
             return False
         changes: dict[str, Any] = {"outcome": _outcome(record)}
-        if record.status is Status.QUEUED:
+        if not record.status.over:
             changes["status"] = Status.CANCELED
         if record.scheduled_event is None and (broken := await self._broken_promise(call_id)):
             changes["last_error"] = broken
         settled, _ = await asyncio.to_thread(lambda: self._store.settle(call_id, **changes))
-        self.live.pop(call_id, None)
-        came_to_something = settled.outcome in ("scheduled", "reported")
-        return came_to_something or (self._settings.notify.on_failure and settled.status is not Status.CANCELED)
+        return came_to_something(settled) or (
+            self._settings.notify.on_failure and settled.status is not Status.CANCELED
+        )
 
     async def notify(self, call_id: str) -> bool:
         record = await self._record(call_id)
@@ -209,28 +242,28 @@ class Carrier:
         if booking is None or booking.state != "asked":
             return dict(booking.result) if booking is not None else {"ok": False, "error": "there is no such booking"}
         try:
-            return dict(await self._calendar.ask("create-event", booking.body))
+            answer = dict(await self._calendar.ask("create-event", booking.body))
         except CalendarUnreachable as error:
             log.warning("the calendar does not take an appointment, trying again", key=key, reason=str(error))
             return None
+        if answer.get("ok") is True and _event_of(answer, booking.body) is None:
+            return {**answer, "ok": False, "error": "the calendar does not say what it has entered"}
+        return answer
 
-    async def booked(self, key: str, answer: dict[str, Any]) -> tuple[str, int]:
+    async def booked(self, key: str, answer: dict[str, Any]) -> str:
         booking = await asyncio.to_thread(self._store.booking, key)
         if booking is None:
-            return "", 0
+            return ""
         event = _event_of(answer, booking.body)
         note = json.dumps(answer, default=str) if event is None else f"{event.start.isoformat()} {event.event_id}"
         changes: dict[str, Any] = {} if event is None else {"scheduled_event": event, "outcome": "scheduled"}
         state = "refused" if event is None else "made"
         if event is None:
             log.error("an appointment that was confirmed is not in the calendar", key=key, answer=answer)
-        await asyncio.to_thread(lambda: self._store.answer_booking(key, state, answer, note, **changes))
-        record = await self._record(booking.call_id)
-        return ("", 0) if record is None else (record.id, record.attempt)
-
-    async def owes_news(self, call_id: str) -> bool:
-        record = await self._record(call_id)
-        return record is not None and record.settled and record.scheduled_event is not None
+        record = await asyncio.to_thread(lambda: self._store.answer_booking(key, state, answer, note, **changes))
+        self._bell.ring(booking.call_id)
+        late = record is not None and record.settled and event is not None
+        return booking.call_id if late else ""
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -240,6 +273,10 @@ class Carrier:
     async def _bookings(self, call_id: str) -> list[KnownBooking]:
         return await asyncio.to_thread(self._store.bookings_of, call_id)
 
+    async def _undecided(self, call_id: str) -> bool:
+        """Whether the calendar still owes an answer."""
+        return any(booking.state == "asked" for booking in await self._bookings(call_id))
+
     async def _broken_promise(self, call_id: str) -> str:
         """What was confirmed on the telephone and then refused by the calendar; empty where all was kept."""
         bookings = await self._bookings(call_id)
@@ -247,28 +284,94 @@ class Carrier:
             return ""
         return _broken_promise(bookings[-1])
 
-    async def _hold(self, record: CallRecord, known: KnownAttempt) -> Attempt:
-        attempt = Attempt(
-            call_id=record.id,
-            number=known.number,
-            to=record.request.to,
-            token=known.token,
-            assignment=self._assign(record, await self._broken_promise(record.id)),
-            trunk=self.trunk_of(record),
-            ring_seconds=self._settings.manners.ring_seconds,
-        )
-        self.live[record.id] = attempt
-        return attempt
+    # -- whether, and when, to dial --------------------------------------------------------------------------
+
+    def _opens(self, record: CallRecord, at: float) -> float | None:
+        """From then on people may be called; None: never."""
+        place, moment = self._assign(record, "").facts["timezone"], datetime.fromtimestamp(at, UTC)
+        opens = windows.next_open(self._settings.manners.windows, place, moment)
+        return None if opens is None else at + (opens - moment).total_seconds()
+
+    async def _is_refused(self, record: CallRecord) -> bool:
+        try:
+            await asyncio.to_thread(check_permission, self._settings.manners, record.request.to)
+        except RequestRefused as refusal:
+            log.warning("a call is not placed", call=record.id, reason=str(refusal))
+            await asyncio.to_thread(self._store.refuse, record.id, str(refusal))
+            return True
+        return False
+
+    async def _may_dial_now(self, record: CallRecord, number: int) -> bool:
+        if await self._is_refused(record):
+            return False
+        now = self._clock()
+        if self._opens(record, now) == now:
+            return True
+        await asyncio.to_thread(self._store.put_off, record.id, number)
+        return False
+
+    async def _put_off(self, record: CallRecord, until: float, why: str) -> None:
+        """Let people know that it takes longer."""
+        at = datetime.fromtimestamp(until, UTC)
+        if record.next_attempt_at is None or abs((record.next_attempt_at - at).total_seconds()) > 1:
+            await asyncio.to_thread(lambda: self._store.change(record.id, next_attempt_at=at))
+            text = f"{why}, at {at:%H:%M:%S} UTC"
+            await asyncio.to_thread(self._store.note, record.id, "waiting", text, record.attempt)
+            self._bell.ring(record.id)
+
+    async def _redial(self, record: CallRecord, known: KnownAttempt) -> bool:
+        retry, number = self._settings.retry, known.number
+        chance = self._chance()
+        delay = delay_seconds(retry, record.status, number, retryable=known.retryable, chance=chance)
+        why = f"{record.status}: dialled again"
+        if delay is None and number < retry.max_attempts and await self._broken_promise(record.id):
+            delay, why = retry.initial_delay_ms / 1000, "to put it right"
+        if delay is None:
+            return False
+        again = await asyncio.to_thread(self._store.redial, record.id, number, self._clock() + delay, why)
+        self._bell.ring(record.id)
+        return again
+
+    # -- an attempt that this engine holds -------------------------------------------------------------------
 
     async def _held(self, call_id: str, number: int) -> tuple[Attempt, KnownAttempt]:
         known = await asyncio.to_thread(self._store.attempt, call_id, number)
+        attempt = self.live.get(call_id)
+        if known is not None and attempt is not None and attempt.number == number:
+            return attempt, known
         record = await self._record(call_id)
         if known is None or record is None:
             raise KeyError(f"there is no attempt {number} of call {call_id}")
-        attempt = self.live.get(call_id)
-        if attempt is None or attempt.number != number:
-            attempt = await self._hold(record, known)
+        attempt = Attempt(
+            call_id=call_id,
+            number=number,
+            to=record.request.to,
+            token=known.token,
+            assignment=self._assign(record, await self._broken_promise(call_id)),
+            trunk=self.trunk_of(record),
+            ring_seconds=self._settings.manners.ring_seconds,
+        )
+        self.live[call_id] = attempt
         return attempt, known
+
+    async def _seconds_left(self, known: KnownAttempt) -> float:
+        """Until it is overdue."""
+        manners, now = self._settings.manners, self._clock()
+        if (since := known.answered_at) is not None:
+            bookings = await self._bookings(known.call_id)
+            made = [at for booking in bookings if booking.state == "made" and (at := booking.answered_at or 0) > since]
+            return min([since + manners.max_seconds, *made]) + _GOODBYE_SECONDS - now
+        if manners.stale_seconds == 0 or known.dialed_at is None:
+            return _LOOK_SECONDS
+        return known.dialed_at + max(manners.stale_seconds, manners.ring_seconds * _RING_PATIENCE) - now
+
+    async def _overdue(self, attempt: Attempt, known: KnownAttempt) -> None:
+        talked = known.answered_at is not None
+        reason = "it had lasted too long" if talked else "it was neither answered nor over (manners.stale_seconds)"
+        news = Progress(Status.COMPLETED if talked else Status.FAILED, reason=reason)
+        # First of all, or the network's own word for a call that we hang up would stand there.
+        await asyncio.to_thread(self._store.progress, attempt.call_id, attempt.number, news)
+        await self._telephony.end_call(attempt, known.provider_call_id)
 
     async def _cannot(self, attempt: Attempt, error: CannotCall) -> None:
         reason = str(error)
@@ -276,17 +379,6 @@ class Carrier:
             reason = f"the engine was restarted meanwhile: {reason}"
         news = Progress(Status.FAILED, reason=reason, retryable=error.retryable)
         await asyncio.to_thread(self._store.progress, attempt.call_id, attempt.number, news)
-        self.live.pop(attempt.call_id, None)
-
-    async def _fail(self, call_id: str, reason: str) -> None:
-        await asyncio.to_thread(lambda: self._store.change(call_id, status=Status.FAILED, last_error=reason))
-
-    async def _put_off(self, record: CallRecord, seconds: float, why: str, kind: str = "waiting") -> float:
-        at = datetime.fromtimestamp(self._clock() + seconds, UTC)
-        if record.next_attempt_at is None or abs((record.next_attempt_at - at).total_seconds()) > 1:
-            await asyncio.to_thread(lambda: self._store.change(record.id, next_attempt_at=at))
-            await asyncio.to_thread(self._store.note, record.id, kind, f"{why}, at {at:%H:%M:%S} UTC", record.attempt)
-        return seconds
 
 
 def queue_name(provider: str, trunk: str) -> str:
@@ -311,7 +403,11 @@ def _event_of(answer: Mapping[str, Any], body: Mapping[str, Any]) -> ScheduledEv
         return None
     given = {ours: answer[theirs] for theirs, ours in names.items()}
     calendar_id = answer.get("calendarId") or body.get("calendarId", "primary")
-    return ScheduledEvent(**given, calendar_id=calendar_id, summary=body.get("title"))
+    try:
+        zone(answer["timezone"])
+        return ScheduledEvent(**given, calendar_id=calendar_id, summary=body.get("title"))
+    except ValueError:  # pydantic's, too
+        return None
 
 
 def _broken_promise(booking: KnownBooking) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 
 _BUSY_SECONDS = 10.0
 """How long a writer waits for another process that writes into the same SQLite file."""
@@ -50,13 +51,15 @@ attempts = Table(
     Column("sequence", Integer),
     Column("reason", String, nullable=False, default=""),
     Column("retryable", Integer, nullable=False, default=1),
-    Column("queued_at", Float, nullable=False),
+    Column("begun_at", Float, index=True),
     Column("dialed_at", Float, index=True),
     Column("answered_at", Float),
     Column("ended_at", Float),
+    Column("redial_at", Float),
     PrimaryKeyConstraint("call_id", "number"),
 )
-"""States: ``reserved``, ``waiting``, ``starting`` (may be dialled), ``started``, or the ``Status`` at its end."""
+"""States: ``queued`` (for a line), ``put off`` (until people may be called), ``waiting`` (it has a line), ``starting``
+(may be dialled), ``started``, or the ``Status`` at its end; ``canceled`` is one that we ended."""
 
 bookings = Table(
     "offhook_bookings",
@@ -86,9 +89,9 @@ engines = Table(
     "offhook_engines",
     metadata,
     Column("name", String, primary_key=True),
-    Column("seen_at", Float, nullable=False),
+    Column("beats", Integer, nullable=False),
 )
-"""Who shares the database, and when each was last alive."""
+"""Who shares the database; whose ``beats`` do not go up is dead."""
 
 
 class Database:
@@ -120,13 +123,15 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"offhook-{what}"})
 
     def reserve_name(self, name: str) -> bool:
-        """Whether nobody else has it; it is ours until ``release_names``, or the end of our connection."""
+        """Whether nobody else has it; it is ours until ``release_names``, or the end of our connection. May be asked
+        again."""
         if self._is_sqlite:
             return True
-        connection = self._names or self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._names = connection
-        taken = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}).scalar()
-        return bool(taken)
+        try:
+            return self._take_name(name)
+        except DBAPIError:
+            self.release_names()  # the connection is lost; another one may succeed
+            return self._take_name(name)
 
     def release_names(self) -> None:
         """May be called more than once."""
@@ -138,6 +143,12 @@ class Database:
     def close(self) -> None:
         self.release_names()
         self._engine.dispose()
+
+    def _take_name(self, name: str) -> bool:
+        if self._names is None:
+            self._names = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        held = text("SELECT pg_try_advisory_lock(hashtext(:name))")
+        return bool(self._names.execute(held, {"name": name}).scalar())
 
 
 def sqlite_url(path: Path) -> str:

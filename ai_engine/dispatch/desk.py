@@ -6,18 +6,20 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import structlog
-from dbos import DBOS, SetWorkflowID, error
+from dbos import DBOS
+from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.dispatch import workflows
+from ai_engine.dispatch.bell import Bell
 from ai_engine.dispatch.carrier import Carrier, queue_name
 from ai_engine.dispatch.fleet import Fleet
+from ai_engine.dispatch.permission import check_permission
+from ai_engine.dispatch.rescue import Rescue, forget
 from ai_engine.dispatch.store import Store
-from ai_engine.jobs import limits
 from ai_engine.jobs.ports import Assignment, Attempt, Calendar, RequestRefused, Telephony, Urls
 from ai_engine.jobs.record import CallRecord, TimelineEntry
 from ai_engine.jobs.request import CallRequest, Report
@@ -26,22 +28,20 @@ from ai_engine.jobs.status import Progress
 
 log = structlog.get_logger(__name__)
 
-_VERSION = "1"
-"""Of the workflows: raise it when their steps change. Calls that an older engine began are carried through by one."""
-
 STREAM = "stream"
 """The kind of note with which a network tells the id of a call's media stream."""
 
 _FIRST_NEWS_SECONDS = 1.0
 """Whoever asks for a call is answered when it is dialled, or after so long."""
-_LOOK_SECONDS = 0.05
 _BOOKING_SECONDS = 6.0
 """So long somebody on the telephone waits for the calendar."""
 _DAY_SECONDS = 24 * 3600.0
 _MINUTE_SECONDS = 60.0
-_QUEUE_POLL_SECONDS = 0.2
-_NEWS_POLL_SECONDS = 0.1
-"""SQLite does not tell of news; a PostgreSQL does."""
+_QUEUE_POLL_SECONDS, _POLL_SECONDS_OF_EACH = 0.2, 0.1
+"""How often a queue is looked at: seldom where there are many, since the calls share the processor."""
+_LISTEN_SECONDS = 1.0
+_THREADS = 32
+"""That wait for databases; work beyond waits for one of them."""
 
 
 class Dispatch:
@@ -68,8 +68,11 @@ class Dispatch:
         self._fleet = fleet
         self._agents = agents
         self._clock = clock
-        self._carrier = Carrier(settings, telephony, store, calendar, notify, urls, assign, clock, chance)
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._bell = Bell()
+        self._carrier = Carrier(settings, telephony, store, self._bell, calendar, notify, urls, assign, clock, chance)
+        self._rescue = Rescue(fleet.name, self._carrier)
+        self._helpers: list[asyncio.Task[None]] = []
+        self._is_open = False
         self._opened = asyncio.Event()
         self.counters = {
             "asked": 0,
@@ -89,7 +92,10 @@ class Dispatch:
         Raises ConfigError where another engine of our name runs.
         """
         await asyncio.to_thread(self._fleet.enter)
+        self._is_open = True
         workflows.use(self._carrier)
+        # What takes long the first time, and must not hold up the loop.
+        await asyncio.to_thread(DBOS.migrate, dbos_url)
         _configure(dbos_url, self._fleet.name)
         DBOS.launch()
         for name, most, a_minute in self._lines():
@@ -97,23 +103,24 @@ class Dispatch:
                 name,
                 global_concurrency=most,
                 limiter=None if a_minute is None else {"limit": a_minute, "period": _MINUTE_SECONDS},
-                polling_interval_sec=_QUEUE_POLL_SECONDS,
+                polling_interval_sec=max(_QUEUE_POLL_SECONDS, _POLL_SECONDS_OF_EACH * len(self._lines())),
                 on_conflict="always_update",
             )
-        for call_id in await asyncio.to_thread(self._store.unsettled):
-            await self._begin(call_id)
-        self._housekeeper = asyncio.create_task(self._keep_house())
+        await self._look_after_calls()
+        self._helpers = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._listen())]
         self._opened.set()
 
     async def close(self) -> None:
-        """What is under way is carried on by the next engine. May be called more than once."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            await asyncio.gather(self._housekeeper, return_exceptions=True)
-            self._housekeeper = None
-            await workflows.leave_off()
-            await _destroy()
-            await asyncio.to_thread(self._fleet.leave)
+        """What is under way is carried on by the next engine. May be called more than once, and without ``open``."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for helper in self._helpers:
+            helper.cancel()
+        await asyncio.gather(*self._helpers, return_exceptions=True)
+        await workflows.leave_off()
+        await _destroy()
+        await asyncio.to_thread(self._fleet.leave)
 
     # -- those who ask for calls -----------------------------------------------------------------------------
 
@@ -128,14 +135,15 @@ class Dispatch:
         await self._opened.wait()  # whoever asks while the engine starts waits a moment
         call_id = str(uuid4())
         record = await asyncio.to_thread(self._store.add_call, call_id, request, self._telephony.id)
-        if record.id != call_id:
+        if record.settled:
             return record
-        self.counters["asked"] += 1
-        log.info("a call is asked for", call=call_id, to=request.to, provider=self._telephony.id)
-        await self._begin(call_id)
+        if record.id == call_id:
+            self.counters["asked"] += 1
+            log.info("a call is asked for", call=call_id, to=request.to, provider=self._telephony.id)
+        await workflows.begin_call(record.id)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._until_dialed(call_id), _FIRST_NEWS_SECONDS)
-        return await self.status(call_id) or record
+            await asyncio.wait_for(self._until_dialed(record.id), _FIRST_NEWS_SECONDS)
+        return await self.status(record.id) or record
 
     async def status(self, call_id: str) -> CallRecord | None:
         return await asyncio.to_thread(self._store.call, call_id)
@@ -148,15 +156,12 @@ class Dispatch:
 
     async def cancel(self, call_id: str) -> CallRecord | None:
         await self._opened.wait()
-        record = await self.status(call_id)
-        if record is None or record.settled:
-            return record
-        self.counters["canceled"] += 1
-        await asyncio.to_thread(self._store.cancel, call_id)
-        await DBOS.send_async(call_id, True, topic=workflows.CANCEL)
-        if record.attempt:
-            await self._end_attempt(record)
-        await self._drop_queued(workflows.attempt_id(call_id, record.attempt + 1))
+        if await self.status(call_id) is None:
+            return None
+        if await asyncio.to_thread(self._store.cancel, call_id):
+            self.counters["canceled"] += 1
+            self._bell.ring(call_id)  # whoever holds it hangs up
+            await workflows.drop_queued(call_id)
         return await self.status(call_id)
 
     async def report_call(self, call_id: str, report: Report) -> None:
@@ -177,8 +182,7 @@ class Dispatch:
             self.counters["late_news"] += 1
             return
         log.info("news of a call", call=call_id, attempt=number, status=news.status, reason=news.reason or None)
-        with suppress(error.DBOSNonExistentWorkflowError, error.DBOSException):
-            DBOS.send(workflows.attempt_id(call_id, number), news.status.value, topic=workflows.NEWS)
+        self._bell.ring(call_id)
 
     def note(self, call_id: str, kind: str, text: str) -> None:
         """As ``RouteContext.note`` has it: from any thread but an event loop's."""
@@ -198,10 +202,9 @@ class Dispatch:
         key = str(body["idempotencyKey"])
         self.counters["bookings"] += 1
         await asyncio.to_thread(self._store.ask_booking, key, call_id, body)
-        with SetWorkflowID(workflows.booking_id(key)):
-            handle = await DBOS.start_workflow_async(workflows.booking_workflow, key)
+        booking = await workflows.begin_booking(key)
         try:
-            return await asyncio.wait_for(asyncio.shield(handle.get_result()), _BOOKING_SECONDS)
+            return await asyncio.wait_for(booking.get_result(), _BOOKING_SECONDS)
         except TimeoutError:
             return {
                 "ok": False,
@@ -213,8 +216,7 @@ class Dispatch:
 
     def _check(self, request: CallRequest) -> None:
         manners, name = self._settings.manners, request.agent
-        path = manners.do_not_call_file
-        limits.check_number(manners, request.to, _numbers_in(path) if path else ())
+        check_permission(manners, request.to)
         if name is not None and name not in self._agents:
             raise RequestRefused(f"there is no agent {name!r} (known: {', '.join(self._agents)})")
         trunks = self._settings.asterisk.trunks
@@ -235,46 +237,50 @@ class Dispatch:
             return [(queue_name(provider, ""), twilio.calls, twilio.calls_per_minute)]
         return [(queue_name(provider, ""), mock.calls, None)]
 
-    async def _begin(self, call_id: str) -> None:
-        if await DBOS.get_workflow_status_async(call_id) is None:
-            with SetWorkflowID(call_id):
-                await DBOS.start_workflow_async(workflows.call_workflow, call_id)
-
     async def _until_dialed(self, call_id: str) -> None:
-        while (record := await self.status(call_id)) is not None:
-            if record.settled or record.next_attempt_at or record.user_hint or record.provider_call_id:
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
+        with self._bell.ear(call_id) as ear:
+            while (record := await self.status(call_id)) is not None:
+                if record.settled or record.next_attempt_at or record.user_hint or record.provider_call_id:
+                    return
+                await ear.wait(_FIRST_NEWS_SECONDS)
 
-    async def _end_attempt(self, record: CallRecord) -> None:
-        attempt = self.find(record.id)
-        if attempt is not None:
-            await self._telephony.end_call(attempt, record.provider_call_id or "")
-        with suppress(error.DBOSNonExistentWorkflowError):
-            await DBOS.send_async(workflows.attempt_id(record.id, record.attempt), "canceled", topic=workflows.NEWS)
-
-    async def _drop_queued(self, workflow_id: str) -> None:
-        """One that waits for a line need wait no more."""
-        known = await DBOS.get_workflow_status_async(workflow_id)
-        if known is not None and known.status == "ENQUEUED":
-            await DBOS.cancel_workflow_async(workflow_id)
+    # -- all the time ----------------------------------------------------------------------------------------
 
     async def _keep_house(self) -> None:
         swept = 0.0
         while True:
             await asyncio.sleep(self._fleet.beat_seconds)
             try:
-                lost = await asyncio.to_thread(self._fleet.beat)
-                if lost:
-                    self.counters["rescued"] += len(lost)
-                    log.warning("engines are gone, their calls are carried on here", engines=lost)
-                    await asyncio.to_thread(DBOS._recover_pending_workflows, lost)
+                await asyncio.to_thread(self._fleet.beat)
+                await self._look_after_calls()
                 if self._clock() - swept > _DAY_SECONDS:
+                    before = self._clock() - self._settings.store.keep_days * _DAY_SECONDS
+                    await asyncio.to_thread(self._store.forget, before)
+                    await asyncio.to_thread(forget, before)
                     swept = self._clock()
-                    before = swept - self._settings.store.keep_days * _DAY_SECONDS
-                    await asyncio.to_thread(self._store.forget_settled, before)
-            except Exception:  # noqa: BLE001 - the edge: a database that is away for a while must not end this
+            except SQLAlchemyError as away:
+                log.warning("the calls cannot be looked after for now", reason=str(away))
+            except Exception:  # noqa: BLE001 - the edge: as long as the engine runs
                 log.exception("the calls could not be looked after")
+
+    async def _look_after_calls(self) -> None:
+        unsettled = await asyncio.to_thread(self._store.unsettled)
+        owed = await asyncio.to_thread(self._store.owed_bookings)
+        others = await asyncio.to_thread(self._fleet.others)
+        await self._rescue.look(unsettled, owed, others)
+        self.counters["rescued"] = self._rescue.rescued
+
+    async def _listen(self) -> None:
+        """Ring for what other engines write down."""
+        note: int | None = None
+        while self._fleet.shares:
+            with suppress(SQLAlchemyError):  # those who wait look by themselves, too
+                if note is None:
+                    note = await asyncio.to_thread(self._store.latest_note)
+                note, call_ids = await asyncio.to_thread(self._store.noted_since, note)
+                for call_id in call_ids:
+                    self._bell.ring(call_id)
+            await asyncio.sleep(_LISTEN_SECONDS)
 
 
 def _configure(dbos_url: str, engine_name: str) -> None:
@@ -282,10 +288,11 @@ def _configure(dbos_url: str, engine_name: str) -> None:
         config={
             "name": "offhook",
             "system_database_url": dbos_url,
-            "application_version": _VERSION,
+            "application_version": workflows.VERSION,
             "executor_id": engine_name,
             "log_level": "ERROR",  # it warns of every workflow that is left off for the next engine
-            "notification_listener_polling_interval_sec": _NEWS_POLL_SECONDS,
+            "max_executor_threads": _THREADS,
+            "use_listen_notify": False,
         }
     )
 
@@ -296,11 +303,3 @@ async def _destroy() -> None:
     with ThreadPoolExecutor(1) as other:
         await loop.run_in_executor(other, DBOS.destroy)
     loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="office"))
-
-
-def _numbers_in(path: Path) -> list[str]:
-    """Raises RequestRefused: a list that cannot be read must not let anybody be called."""
-    try:
-        return limits.read_numbers(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as trouble:
-        raise RequestRefused(f"the do-not-call list cannot be read: {trouble}") from trouble

@@ -7,73 +7,71 @@ from itertools import count
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from dbos import DBOS, SetWorkflowID, error
+from dbos import DBOS, SetWorkflowID, WorkflowHandleAsync
 from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
-CANCEL, NEWS, BOOKED = "cancel", "news", "booked"
-"""Topics of the messages that wake a workflow; what has happened stands in the store."""
+VERSION = "1"
+"""Of the workflows: raise it when their steps change. What an older engine began, and nobody of its version carries on,
+is begun anew; how far it has come stands in the store."""
+
+NAMES = [_CALL, _ATTEMPT, _BOOKING] = ["offhook.call", "offhook.attempt", "offhook.booking"]
 
 _NO_LIMIT: int | None = None
 """However often the engine was restarted, a call is carried through."""
 
-_BOOKING_WAIT_SECONDS = 3600.0
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
 _NOTIFY_TRIES = 8
 _TRIES = 5
 """Of a step that fails for no reason we know of."""
-_LOOK_SECONDS = 0.2
-"""How often a database without notifications is asked whether an attempt is over."""
 
 
 class Steps(Protocol):
-    """What the workflows do; every method may be called again with the same arguments after a crash."""
+    """What the workflows do; every method may be called again with the same arguments after a crash, and some take
+    hours."""
 
-    async def wait_seconds(self, call_id: str, number: int) -> float | None:
-        """How long to wait before the number may be dialled; None: it never may, or is not wanted any more."""
+    async def until_allowed(self, call_id: str) -> int | None:
+        """Wait until the number may be dialled, for the first time or again: the number of the attempt. None: it never
+        may, or is not wanted any more."""
         ...
 
     async def queue_of(self, call_id: str) -> str:
         """The queue in which its attempts wait for a line."""
         ...
 
+    async def until_done(self, call_id: str, number: int) -> bool:
+        """Wait until the attempt is over, and nothing of it is undecided; whether there is to be another one."""
+        ...
+
     async def begin(self, call_id: str, number: int) -> bool:
-        """The attempt has got a line; False when it is over already, or not wanted any more."""
+        """The attempt has got a line; False when it is over already, not wanted any more, or must wait longer."""
         ...
 
     async def prepare(self, call_id: str, number: int) -> bool:
         """Whether it can be dialled."""
         ...
 
-    async def start(self, call_id: str, number: int) -> bool:
-        """Dial, and never twice: whether it was dialled."""
+    async def start(self, call_id: str, number: int) -> None:
+        """Dial, and never twice."""
         ...
 
-    async def watch(self, call_id: str, number: int) -> None:
-        """Hear what becomes of the call, also after a restart."""
+    async def see_through(self, call_id: str, number: int) -> None:
+        """Hear what becomes of the call until it is over; end it when it is overdue."""
         ...
 
-    async def seconds_left(self, call_id: str, number: int) -> float | None:
-        """Until the attempt is overdue; None: it is over."""
-        ...
-
-    async def overdue(self, call_id: str, number: int) -> None:
-        """End it."""
-        ...
-
-    async def undecided(self, call_id: str) -> bool:
-        """Whether the calendar still owes an answer."""
-        ...
-
-    async def redial_seconds(self, call_id: str, number: int) -> float | None:
-        """When to dial again; None: never."""
+    def let_go(self, call_id: str, number: int) -> None:
+        """This engine has nothing to do with the attempt any more."""
         ...
 
     async def broke(self, call_id: str, number: int, reason: str) -> None:
         """A defect of ours: the attempt has failed."""
+        ...
+
+    async def give_up(self, call_id: str, reason: str) -> None:
+        """A defect of ours: the call is settled as it is."""
         ...
 
     async def settle(self, call_id: str) -> bool:
@@ -88,17 +86,14 @@ class Steps(Protocol):
         """Enter the appointment: the calendar's answer; None: it has not answered, try again."""
         ...
 
-    async def booked(self, key: str, answer: dict[str, Any]) -> tuple[str, int]:
-        """Write the answer down; the call it belongs to, or an empty text, and the call's latest attempt."""
-        ...
-
-    async def owes_news(self, call_id: str) -> bool:
-        """Whether the appointment was made when nobody waited for it any more: somebody called back, say."""
+    async def booked(self, key: str, answer: dict[str, Any]) -> str:
+        """Write the answer down; the call to tell of now, since it was settled before: somebody called back, say."""
         ...
 
 
 _steps: Steps | None = None
-_under_way: set[asyncio.Task[Any]] = set()
+_under_way: dict[asyncio.Task[Any], str] = {}
+"""What runs in this process, and its workflow's id."""
 
 
 def use(steps: Steps) -> None:
@@ -117,88 +112,92 @@ async def leave_off() -> None:
         await asyncio.wait(_under_way)
 
 
-def attempt_id(call_id: str, number: int) -> str:
-    return f"{call_id}-{number}"
+def running() -> set[str]:
+    """Ids of the workflows that run in this process."""
+    return set(_under_way.values())
 
 
-def booking_id(key: str) -> str:
-    return f"book:{key}"
+async def begin_call(call_id: str) -> None:
+    """Nothing is wrong when it was begun before."""
+    with SetWorkflowID(own_id(call_id)):
+        await DBOS.start_workflow_async(call_workflow, call_id)
 
 
-@DBOS.workflow(name="offhook.call", max_recovery_attempts=_NO_LIMIT)
+async def begin_booking(key: str) -> WorkflowHandleAsync[dict[str, Any]]:
+    """Nothing is wrong when it was begun before. The result is the calendar's answer."""
+    with SetWorkflowID(own_id(key)):
+        return await DBOS.start_workflow_async(booking_workflow, key)
+
+
+async def drop_queued(call_id: str) -> None:
+    """An attempt that waits for a line need wait no more."""
+    queued = await DBOS.list_workflows_async(
+        name=_ATTEMPT, workflow_id_prefix=f"{call_id}-", status="ENQUEUED", load_input=False, load_output=False
+    )
+    if queued:
+        await DBOS.cancel_workflows_async([workflow.workflow_id for workflow in queued])
+
+
+def own_id(subject: str) -> str:
+    """Of the workflow of a call or a booking."""
+    return f"{subject}@{VERSION}"
+
+
+@DBOS.workflow(name=_CALL, max_recovery_attempts=_NO_LIMIT)
 async def call_workflow(call_id: str) -> None:
     """From the request to the last attempt, and what came of it."""
     steps = _take_up()
-    for number in count(1):
-        if not await _until_allowed(call_id, number):
-            break
-        await _attempt(call_id, number)
-        while await _step(steps.undecided, call_id):
-            await DBOS.recv_async(BOOKED, timeout_seconds=_BOOKING_WAIT_SECONDS)
-        delay = await _step(steps.redial_seconds, call_id, number)
-        if delay is None or await DBOS.recv_async(CANCEL, timeout_seconds=delay) is not None:
-            break
-    if await _step(steps.settle, call_id):
-        await _tell(call_id)
+    try:
+        for turn in count(1):
+            number = await _step(steps.until_allowed, call_id)
+            if number is None:
+                break
+            queue = await _step(steps.queue_of, call_id)
+            with SetWorkflowID(f"{call_id}-{number}@{VERSION}.{turn}"):
+                await DBOS.enqueue_workflow_async(queue, attempt_workflow, call_id, number)
+            if not await _step(steps.until_done, call_id, number):
+                break
+        if await _step(steps.settle, call_id):
+            await _tell(call_id)
+    except Exception as defect:  # noqa: BLE001 - the edge of a call: it must come to an end all the same
+        await _tried(steps.give_up, call_id, _named(defect))
 
 
-@DBOS.workflow(name="offhook.attempt", max_recovery_attempts=_NO_LIMIT)
+@DBOS.workflow(name=_ATTEMPT, max_recovery_attempts=_NO_LIMIT)
 async def attempt_workflow(call_id: str, number: int) -> None:
     """One time that the number is dialled; it holds its line until the call is over."""
     steps = _take_up()
-    if not await _step(steps.begin, call_id, number):
-        return
-    if not await _step(steps.prepare, call_id, number) or not await _step(steps.start, call_id, number):
-        return
-    # No step: whoever carries this on after a crash has to watch, too.
-    await _apart(steps.watch(call_id, number))
-    while (seconds := await _step(steps.seconds_left, call_id, number)) is not None:
-        if seconds <= 0:
-            await _step(steps.overdue, call_id, number)
-        else:
-            await DBOS.recv_async(NEWS, timeout_seconds=seconds)
+    try:
+        if await _step(steps.begin, call_id, number):
+            if await _step(steps.prepare, call_id, number):
+                await _step(steps.start, call_id, number)
+            # No step: whoever carries this on after a crash has to watch, too.
+            await _tried(steps.see_through, call_id, number)
+    except Exception as defect:  # noqa: BLE001 - the edge of an attempt: its call must come to an end all the same
+        await _tried(steps.broke, call_id, number, _named(defect))
+    finally:
+        steps.let_go(call_id, number)
 
 
-@DBOS.workflow(name="offhook.booking", max_recovery_attempts=_NO_LIMIT)
+@DBOS.workflow(name=_BOOKING, max_recovery_attempts=_NO_LIMIT)
 async def booking_workflow(key: str) -> dict[str, Any]:
     """An appointment that was confirmed on the telephone gets into the calendar, however long that takes."""
     steps = _take_up()
-    pause = _FIRST_RETRY_SECONDS
-    while (answer := await _step(steps.create_event, key)) is None:
-        await DBOS.sleep_async(pause)
-        pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
-    call_id, attempt = await _step(steps.booked, key, answer)
-    if call_id:
-        owes_news = await _step(steps.owes_news, call_id)  # before anything settles because of us, and tells itself
-        await DBOS.send_async(call_id, key, topic=BOOKED)
-        await DBOS.send_async(attempt_id(call_id, attempt), key, topic=NEWS)
-        if answer.get("ok"):  # by somebody who called back: it need not be dialled again
-            await DBOS.send_async(call_id, key, topic=CANCEL)
-        if owes_news:
-            await _tell(call_id)
+    try:
+        answer = await _until_answered(key)
+    except Exception as defect:  # noqa: BLE001 - the edge of a booking: its call must not wait for it for ever
+        answer = {"ok": False, "error": _named(defect)}
+    if call_id := await _step(steps.booked, key, answer):
+        await _tell(call_id)
     return answer
 
 
-async def _until_allowed(call_id: str, number: int) -> bool:
-    steps = _in_use()
-    while (wait := await _step(steps.wait_seconds, call_id, number)) is not None:
-        if wait <= 0:
-            return True
-        if await DBOS.recv_async(CANCEL, timeout_seconds=wait) is not None:
-            return False
-    return False
-
-
-async def _attempt(call_id: str, number: int) -> None:
-    queue = await _step(_in_use().queue_of, call_id)
-    with SetWorkflowID(attempt_id(call_id, number)):
-        handle = await DBOS.enqueue_workflow_async(queue, attempt_workflow, call_id, number)
-    try:
-        await handle.get_result(polling_interval_sec=_LOOK_SECONDS)
-    except error.DBOSAwaitedWorkflowCancelledError:
-        pass  # canceled while it waited for a line
-    except Exception as defect:  # noqa: BLE001 - the edge of an attempt: the call must come to an end all the same
-        await _step(_in_use().broke, call_id, number, f"{type(defect).__name__}: {defect}")
+async def _until_answered(key: str) -> dict[str, Any]:
+    pause = _FIRST_RETRY_SECONDS
+    while (answer := await _step(_in_use().create_event, key)) is None:
+        await DBOS.sleep_async(pause)
+        pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+    return answer
 
 
 async def _tell(call_id: str) -> None:
@@ -213,17 +212,26 @@ async def _tell(call_id: str) -> None:
 
 async def _step(step: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
     async def taken() -> _T:
-        for tries in count(1):
-            try:
-                return await _apart(step(*arguments))
-            except Exception as trouble:  # noqa: BLE001 - every step may be taken again
-                if tries >= _TRIES and not isinstance(trouble, SQLAlchemyError):  # a database comes back
-                    raise
-                log.exception("a step failed and is taken again", step=step.__name__, of=arguments, tries=tries)
-            await asyncio.sleep(min(_FIRST_RETRY_SECONDS * 2.0**tries, _LONGEST_RETRY_SECONDS))
-        raise AssertionError
+        return await _tried(step, *arguments)
 
     return await DBOS.run_step_async({"name": step.__name__}, taken)
+
+
+async def _tried(step: Callable[..., Coroutine[Any, Any, _T]], *arguments: Any) -> _T:
+    """Until it succeeds; where it is not the database that is away, so many times at most."""
+    pause, failures = _FIRST_RETRY_SECONDS, 0
+    while True:
+        try:
+            return await _apart(step(*arguments))
+        except SQLAlchemyError as away:
+            log.warning("a step waits for the database", step=step.__name__, of=arguments[:1], reason=str(away))
+        except Exception:  # noqa: BLE001 - every step may be taken again
+            failures += 1
+            if failures >= _TRIES:
+                raise
+            log.exception("a step failed and is taken again", step=step.__name__, of=arguments, tries=failures)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
 
 
 async def _apart(work: Coroutine[Any, Any, _T]) -> _T:
@@ -235,8 +243,8 @@ def _take_up() -> Steps:
     """The steps, for a workflow that begins, or begins again."""
     steps, task = _in_use(), asyncio.current_task()
     assert task is not None
-    _under_way.add(task)
-    task.add_done_callback(_under_way.discard)
+    _under_way[task] = DBOS.workflow_id or ""
+    task.add_done_callback(_under_way.pop)
     return steps
 
 
@@ -244,3 +252,7 @@ def _in_use() -> Steps:
     if _steps is None:
         raise asyncio.CancelledError  # the engine stops; the next one carries on
     return _steps
+
+
+def _named(defect: Exception) -> str:
+    return f"a defect of the engine: {type(defect).__name__}: {defect}"

@@ -52,6 +52,9 @@ class LastingNetwork(ToyNetwork):
         super().__init__()
         self._made = Ledger(directory / "prepared")
         self._calls = Ledger(directory / "dialed")
+        self._hung_up = Ledger(directory / "hung up")
+        self.rings = False
+        """And nobody answers."""
         self.book: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
     async def prepare_call(self, attempt: Attempt) -> str:
@@ -68,7 +71,11 @@ class LastingNetwork(ToyNetwork):
         return Started(f"lasting-{attempt.key}")
 
     async def watch_call(self, attempt: Attempt, provider_call_id: str) -> None:
-        asyncio.get_running_loop().create_task(self._talk(attempt))  # noqa: RUF006 - as long as the process
+        if not self.rings:
+            asyncio.get_running_loop().create_task(self._talk(attempt))  # noqa: RUF006 - as long as the process
+
+    async def end_call(self, attempt: Attempt, provider_call_id: str) -> None:
+        self._hung_up.write(attempt.key)
 
     async def _talk(self, attempt: Attempt) -> None:
         say = functools.partial(asyncio.to_thread, self.report, attempt.call_id, attempt.number)
@@ -132,14 +139,16 @@ class Fate:
         return functools.wraps(method)(now)
 
 
-async def main(directory: Path, dies_at: int, url: str = "", engine: str = "one", *, asks: bool = True) -> None:
+async def main(directory: Path, dies_at: int, url: str = "", engine: str = "one", *, rings: bool = False) -> None:
+    """``rings``: nobody answers, until somebody cancels it."""
     fate = Fate(dies_at)
-    writes = ("add_call", "change", "settle", "reserve", "begin_attempt", "prepared", "claim_start", "started")
-    fate.rule(Store, *writes, "progress", "ask_booking", "answer_booking", "note")
+    writes = ("add_call", "change", "settle", "queue_attempt", "begin_attempt", "prepared", "claim_start", "started")
+    fate.rule(Store, *writes, "progress", "redial", "ask_booking", "answer_booking", "note")
     fate.rule(LastingNetwork, "prepare_call", "start_call", "watch_call")
     fate.rule(LastingCalendar, "ask")
-    fate.rule(Carrier, "wait_seconds", "redial_seconds", "seconds_left")
+    fate.rule(Carrier, "until_allowed", "until_done", "see_through")
     network = LastingNetwork(directory)
+    network.rings = rings
     settings = {"retry": {"initial_delay_ms": 10, "max_attempts": 5}}
     told = Ledger(directory / "told")
     calendar = LastingCalendar(directory)
@@ -155,15 +164,12 @@ async def main(directory: Path, dies_at: int, url: str = "", engine: str = "one"
     ) as desk:
         network.book = desk.dispatch.book
         known = await desk.dispatch.calls()
-        while not asks and not known:
-            await asyncio.sleep(0.05)
-            known = await desk.dispatch.calls()
         record = known[0] if known else await desk.call(**{**BOOK, "idempotencyKey": "the one"})
         await desk.settled(record.id)
-        await desk.until(record.id, lambda _: bool(told.read()))
+        await desk.until(record.id, lambda _: rings or bool(told.read()))
         print(fate.done)
 
 
 if __name__ == "__main__":
     directory, dies_at, *rest = sys.argv[1:]
-    asyncio.run(main(Path(directory), int(dies_at), *rest[:2], asks="waits" not in rest))
+    asyncio.run(main(Path(directory), int(dies_at), *rest[:2], rings="rings" in rest))

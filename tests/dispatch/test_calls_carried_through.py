@@ -272,6 +272,7 @@ async def test_a_calendar_that_is_away_gets_the_appointment_later(tmp_path: Path
     async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]]), calendar=calendar) as desk:
         talking = await answered(desk, (await desk.call()).id)
         booked = asyncio.create_task(desk.dispatch.book(talking.id, booking(talking.id)))
+        await desk.until(talking.id, lambda _: bool(calendar.asked))
         await hang_up(desk, talking)
         assert (await desk.until(talking.id, lambda record: record.status.over)).outcome is None
         record = await desk.settled(talking.id)

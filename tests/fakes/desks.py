@@ -59,9 +59,9 @@ class Desk:
     """One desk, open."""
 
     def __init__(
-        self, dispatch: Dispatch, network: ToyNetwork, calendar: PaperCalendar, told: list[CallRecord]
+        self, dispatch: Dispatch, store: Store, network: ToyNetwork, calendar: PaperCalendar, told: list[CallRecord]
     ) -> None:
-        self.dispatch, self.network, self.calendar, self.told = dispatch, network, calendar, told
+        self.dispatch, self.store, self.network, self.calendar, self.told = dispatch, store, network, calendar, told
 
     async def call(self, **changes: Any) -> CallRecord:
         return await self.dispatch.call_agent(CallRequest.model_validate({**BOOK, **changes}))
@@ -113,7 +113,7 @@ async def open_desk(
 
     database = Database(url or sqlite_url(directory / "calls.sqlite"))
     store = Store(database, clock)
-    fleet = Fleet(database, engine_name, clock, None if url else directory / "calls.lock", lost_seconds)
+    fleet = Fleet(database, engine_name, None if url else directory / "calls.lock", lost_seconds)
     dispatch = Dispatch(
         given,
         network,
@@ -132,7 +132,7 @@ async def open_desk(
     network.report = dispatch.report
     try:
         await dispatch.open(url or sqlite_url(directory / "dbos.sqlite"))
-        yield Desk(dispatch, network, calendar, heard)
+        yield Desk(dispatch, store, network, calendar, heard)
     finally:
         await dispatch.close()
         database.close()

@@ -1,0 +1,259 @@
+"""What happens at the same time: somebody cancels, books or answers while the desk does something else."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai_engine.jobs.ports import Attempt, Started, Urls
+from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.status import Progress, Status
+from tests.dispatch.test_calls_carried_through import answered, booking, hang_up
+from tests.fakes.desks import BOOK, Desk, PaperCalendar, open_desk
+from tests.fakes.toy_network import ANSWERED, BUSY, DONE, ToyNetwork
+
+LATER: Mapping[str, Any] = {"retry": {"initial_delay_ms": 600_000}}
+"""Nobody is dialled again in a test."""
+
+
+class SlowNetwork(ToyNetwork):
+    """Waits at a step, as Asterisk may: for ``go`` after it has set ``there``."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step, self.there, self.go = step, asyncio.Event(), asyncio.Event()
+
+    async def prepare_call(self, attempt: Attempt) -> str:
+        await self._wait("prepare")
+        return await super().prepare_call(attempt)
+
+    async def start_call(self, attempt: Attempt, urls: Urls, *, again: bool) -> Started:
+        started = await super().start_call(attempt, urls, again=again)
+        await self._wait("dialed")
+        return started
+
+    async def _wait(self, step: str) -> None:
+        if step == self.step:
+            self.there.set()
+            await self.go.wait()
+
+
+async def hung_up(desk: Desk, key: str) -> None:
+    async with asyncio.timeout(5):
+        while key not in desk.network.ended:  # noqa: ASYNC110 - a list of a fake
+            await asyncio.sleep(0.01)
+
+
+# -- canceled ----------------------------------------------------------------------------------------------
+
+
+async def test_canceled_while_it_is_prepared_it_is_not_dialled(tmp_path: Path) -> None:
+    network = SlowNetwork("prepare")
+    async with open_desk(tmp_path, network=network) as desk:
+        asking = asyncio.create_task(desk.call())
+        await network.there.wait()
+        [known] = await desk.dispatch.calls()
+        await desk.dispatch.cancel(known.id)
+        network.go.set()
+        record = await desk.settled((await asking).id)
+        assert record.status is Status.CANCELED
+        assert network.dialed == []
+
+
+async def test_canceled_while_it_is_dialled_it_is_hung_up(tmp_path: Path) -> None:
+    network = SlowNetwork("dialed")
+    async with open_desk(tmp_path, network=network) as desk:
+        asking = asyncio.create_task(desk.call())
+        await network.there.wait()
+        [known] = await desk.dispatch.calls()
+        await desk.dispatch.cancel(known.id)
+        before = len(network.ended)
+        network.go.set()
+        record = await desk.settled((await asking).id)
+        assert record.status is Status.CANCELED
+        assert len(network.ended) > before, "it rings on"
+
+
+async def test_settled_means_hung_up(tmp_path: Path) -> None:
+    class SlowToHangUp(ToyNetwork):
+        async def end_call(self, attempt: Attempt, provider_call_id: str) -> None:
+            await asyncio.sleep(0.3)
+            await super().end_call(attempt, provider_call_id)
+
+    async with open_desk(tmp_path, network=SlowToHangUp([[ANSWERED]])) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.cancel(talking.id)
+        await desk.settled(talking.id)
+        assert desk.network.ended[:1] == [f"{talking.id}-1"]
+
+
+async def test_nobody_is_called_to_put_right_what_is_canceled(tmp_path: Path) -> None:
+    """The conversation is over, so that its status stays; but the promise of it is not kept any more."""
+    calendar = PaperCalendar()
+    calendar.answers = [{"ok": False, "error": "somebody was faster"}]
+    async with open_desk(tmp_path, LATER, ToyNetwork([[ANSWERED]]), calendar) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.book(talking.id, booking(talking.id))
+        await hang_up(desk, talking)
+        await desk.until(talking.id, lambda record: record.next_attempt_at is not None)
+        await desk.dispatch.cancel(talking.id)
+        record = await desk.settled(talking.id)
+        assert (record.status, record.attempt) == (Status.COMPLETED, 1)
+
+
+async def test_a_canceled_call_waits_for_no_line(tmp_path: Path) -> None:
+    """Its place in the queue is given up, or it would use up one of the dials a minute."""
+    async with open_desk(tmp_path, {"mock": {"calls": 1}}, ToyNetwork([[ANSWERED], [ANSWERED]])) as desk:
+        first = await answered(desk, (await desk.call()).id)
+        second, third = await desk.call(to="+15550101"), await desk.call(to="+15550102")
+        await desk.dispatch.cancel(second.id)
+        await desk.settled(second.id)
+        await hang_up(desk, first)
+        await answered(desk, third.id)
+        assert desk.network.dialed == [f"{first.id}-1", f"{third.id}-1"]
+
+
+async def test_two_cancel_at_once(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]])) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await asyncio.gather(*(desk.dispatch.cancel(talking.id) for _ in range(5)))
+        assert (await desk.settled(talking.id)).status is Status.CANCELED
+        assert (await desk.kinds(talking.id)).count("canceled") == 1
+
+
+# -- asked for twice -----------------------------------------------------------------------------------------
+
+
+async def test_two_ask_with_one_key_at_once(tmp_path: Path) -> None:
+    async with open_desk(tmp_path) as desk:
+        asked = await asyncio.gather(*(desk.call(idempotencyKey="one") for _ in range(8)))
+        assert len({record.id for record in asked}) == 1
+        await desk.until(asked[0].id, lambda record: record.user_hint is not None)
+        assert len(desk.network.dialed) == 1
+        assert len(await desk.dispatch.calls()) == 1
+
+
+# -- success ends it -----------------------------------------------------------------------------------------
+
+
+async def test_whoever_calls_back_and_books_is_not_dialled_again(tmp_path: Path) -> None:
+    """Contract 1.2, defect 3: a redial that is due must not outlive success."""
+    async with open_desk(tmp_path, LATER, ToyNetwork([[BUSY]])) as desk:
+        waiting = await desk.until((await desk.call()).id, lambda record: record.next_attempt_at is not None)
+        await desk.dispatch.book(waiting.id, booking(waiting.id))
+        record = await desk.settled(waiting.id)
+        assert (record.status, record.outcome, record.attempt) == (Status.BUSY, "scheduled", 1)
+        await desk.until(record.id, lambda _: bool(desk.told))
+
+
+async def test_a_line_that_drops_after_the_booking_is_no_reason_to_call_again(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]])) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.book(talking.id, booking(talking.id))
+        dropped = Progress(Status.FAILED, reason="the engine was restarted during the call")
+        await asyncio.to_thread(desk.dispatch.report, talking.id, 1, dropped)
+        record = await desk.settled(talking.id)
+        assert (record.outcome, record.attempt) == ("scheduled", 1)
+
+
+async def test_nobody_is_told_twice_of_an_appointment_made_as_the_call_ends(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, network=ToyNetwork([[ANSWERED]] * 10)) as desk:
+        for n in range(10):
+            talking = await answered(desk, (await desk.call(to=f"+1555010{n}")).id)
+            await asyncio.gather(hang_up(desk, talking), desk.dispatch.book(talking.id, booking(talking.id)))
+            record = await desk.settled(talking.id)
+            await desk.until(record.id, lambda _, n=n: len(desk.told) > n)
+        await asyncio.sleep(0.3)
+        assert len(desk.told) == 10
+
+
+# -- news --------------------------------------------------------------------------------------------------
+
+
+async def test_news_that_comes_before_the_dial_is_written_down(tmp_path: Path) -> None:
+    """Twilio may tell of an answer sooner than it answers the request to dial."""
+    network = SlowNetwork("dialed")
+    async with open_desk(tmp_path, network=network) as desk:
+        asking = asyncio.create_task(desk.call())
+        await network.there.wait()
+        [known] = await desk.dispatch.calls()
+        for news in (ANSWERED, DONE):
+            await asyncio.to_thread(desk.dispatch.report, known.id, 1, news)
+        network.go.set()
+        record = await desk.settled((await asking).id)
+        assert (record.status, record.attempt, record.provider_call_id) == (Status.COMPLETED, 1, f"toy-{known.id}-1")
+
+
+async def test_an_end_that_was_only_just_kept_before_the_crash(tmp_path: Path) -> None:
+    """The store has it, and nobody was woken: the next engine sees it at once, not when the call is overdue."""
+    network = ToyNetwork([[ANSWERED]])
+    async with open_desk(tmp_path, network=network) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+    network.scripts = [[]]
+    desk.store.progress(talking.id, 1, DONE)
+    async with open_desk(tmp_path, network=network) as desk:
+        assert (await desk.until(talking.id, lambda record: record.settled, 10)).status is Status.COMPLETED
+
+
+# -- defects -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"ok": True, "eventId": "e", "start": "soon", "end": "later", "timezone": "Europe/Berlin"},
+        {"ok": True, "eventId": {"id": 1}, "start": [], "end": 3.5, "timezone": None},
+    ],
+)
+async def test_a_calendar_that_talks_nonsense_does_not_keep_a_call_open(tmp_path: Path, answer: Any) -> None:
+    calendar = PaperCalendar()
+    calendar.answers = [answer]
+    async with open_desk(tmp_path, {"retry": {"max_attempts": 1}}, ToyNetwork([[ANSWERED]]), calendar) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        await desk.dispatch.book(talking.id, booking(talking.id))
+        await hang_up(desk, talking)
+        assert (await desk.settled(talking.id)).outcome == "not_scheduled"
+
+
+async def test_a_calendar_with_a_defect_does_not_keep_a_call_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(PaperCalendar):
+        async def ask(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+            raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("ai_engine.dispatch.workflows._FIRST_RETRY_SECONDS", 0.01)
+    settings = {"retry": {"max_attempts": 1}}
+    async with open_desk(tmp_path, settings, ToyNetwork([[ANSWERED]]), Broken()) as desk:
+        talking = await answered(desk, (await desk.call()).id)
+        answer = await desk.dispatch.book(talking.id, booking(talking.id))
+        assert answer["ok"] is False
+        assert "ZeroDivisionError" in answer["error"]
+        await hang_up(desk, talking)
+        record = await desk.settled(talking.id)
+        assert record.last_error is not None
+        assert "the calendar refused it" in record.last_error
+
+
+async def test_a_defect_in_deciding_about_a_redial_ends_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> float:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("ai_engine.dispatch.workflows._FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("ai_engine.dispatch.carrier.delay_seconds", broken)
+    async with open_desk(tmp_path, network=ToyNetwork([[BUSY]])) as desk:
+        record = await desk.settled((await desk.call()).id)
+        assert record.last_error == "a defect of the engine: ZeroDivisionError: ours"
+
+
+async def test_a_call_that_was_kept_but_not_begun_is_begun(tmp_path: Path) -> None:
+    """The engine was killed in between; or the same request comes again."""
+    async with open_desk(tmp_path) as desk:
+        request = CallRequest.model_validate({**BOOK, "idempotencyKey": "one"})
+        desk.store.add_call("kept", request, "mock")
+        assert (await desk.call(idempotencyKey="one")).id == "kept"
+        await desk.until("kept", lambda record: record.attempt == 1)
