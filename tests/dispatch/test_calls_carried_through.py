@@ -400,3 +400,40 @@ async def test_what_the_network_says_of_a_call_we_end_is_not_the_last_word(tmp_p
     manners = {"windows": [], "stale_seconds": 0.3, "ring_seconds": 0.1}
     async with open_desk(tmp_path, {"manners": manners, "retry": {"max_attempts": 1}}, network) as desk:
         assert (await desk.settled((await desk.call()).id)).status is Status.FAILED
+
+
+# -- canceled in the middle of a step --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("step", "dialed"), [("prepare_call", 0), ("start_call", 1)])
+async def test_canceled_in_the_middle_of_dialling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, dialed: int
+) -> None:
+    """Nobody is called any more, or whoever has been is hung up on after the dial, not before it."""
+    network = ToyNetwork([[]])
+    real, told = getattr(network, step), list[str]()
+    async with open_desk(tmp_path, network=network) as desk:
+
+        async def canceled_meanwhile(attempt: Any, *arguments: Any, **named: Any) -> Any:
+            await desk.dispatch.cancel(attempt.call_id)
+            result = await real(attempt, *arguments, **named)
+            told.extend(network.ended)
+            network.ended.clear()
+            return result
+
+        setattr(network, step, canceled_meanwhile)
+        record = await desk.settled((await desk.call()).id)
+        assert record.status is Status.CANCELED
+        assert len(network.dialed) == dialed
+        await desk.until(record.id, lambda _: f"{record.id}-1" in network.ended)
+
+
+async def test_canceled_when_this_engine_does_not_hold_the_attempt(tmp_path: Path) -> None:
+    async with open_desk(tmp_path) as desk:
+        asked = await desk.call()
+        await desk.until(asked.id, lambda record: record.user_hint is not None)
+        desk.dispatch._carrier.live.clear()
+        await desk.dispatch.cancel(asked.id)
+        await desk.settled(asked.id)
+        assert desk.network.ended == [f"{asked.id}-1"]
+        assert desk.dispatch.find(asked.id) is None
