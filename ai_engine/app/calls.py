@@ -97,7 +97,8 @@ class CallFactory:
             briefing=Briefing(
                 call_id=call_id,
                 agent=self._config.agent(name) | _own_voice(errand),
-                greeting=fill_known((errand and errand.greeting) or self._config.greeting(name), said),
+                # That of an errand is complete: what somebody wrote into a request fills no places.
+                greeting=(errand and errand.greeting) or fill_known(self._config.greeting(name), said),
                 prompt="\n".join(
                     [fill_known(self._config.prompt(name), said), *([errand.instructions] if errand else [])]
                 ),

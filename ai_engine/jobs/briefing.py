@@ -1,6 +1,8 @@
 """What the agent of an outbound call is told."""
 
+import re
 from datetime import datetime
+from textwrap import shorten
 
 from ai_engine.jobs.ports import Assignment
 from ai_engine.jobs.record import CallRecord
@@ -9,6 +11,10 @@ from ai_engine.jobs.times import as_moment, zone
 
 CALENDAR_TOOLS = ("calendar_find_slots", "calendar_check_slot", "calendar_create_event")
 REPORT_TOOL = "report_call"
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_MOST_SPOKEN_CHARACTERS = 200
+"""Of one fact: about a quarter of a minute."""
 
 JOB_FACTS = (
     "job",
@@ -23,7 +29,7 @@ JOB_FACTS = (
     "calendar_id",
     "today",
 )
-"""What greeting, prompt and voicemail message may say as ``{name}`` in an outbound call."""
+"""What prompt, disclosure and voicemail message may say as ``{name}`` in an outbound call."""
 
 
 def assignment(
@@ -40,7 +46,7 @@ def assignment(
         attempt=record.attempt,
         agent=request.agent or settings.agent or agent,
         facts=facts,
-        greeting=_greeting(settings, facts),
+        greeting=_greeting(settings, facts, books=request.books),
         instructions="\n".join(_instructions(record, facts, put_right)),
         tools=CALENDAR_TOOLS if request.books else (REPORT_TOOL,),
         language=request.locale or "",
@@ -72,21 +78,29 @@ def job_facts(settings: CallAgentSettings, record: CallRecord, own_zone: str, no
 
 
 def filled(text: str, facts: dict[str, str]) -> str:
-    """``text`` with the ``{places}`` that ``facts`` knows filled in."""
-    for name, value in facts.items():
-        text = text.replace(f"{{{name}}}", value)
-    return " ".join(text.split())
+    """``text``, which is going to be spoken, with the ``{places}`` that ``facts`` knows filled in.
+
+    What they say is said as it is, whatever braces are in it, and a long story is cut.
+    """
+    words = _PLACE.sub(lambda found: _short(facts.get(found[1], found[0])), text)
+    return " ".join(words.split())
+
+
+def _short(text: str) -> str:
+    return shorten(text, _MOST_SPOKEN_CHARACTERS, placeholder="")
 
 
 def _written(moment: datetime | None, place: str) -> str:
     return "" if moment is None else as_moment(moment, place).isoformat()
 
 
-def _greeting(settings: CallAgentSettings, facts: dict[str, str]) -> str:
+def _greeting(settings: CallAgentSettings, facts: dict[str, str], *, books: bool) -> str:
+    """Short, and without the goal: that is a note for the agent, who will say it in its own words."""
     to = f", {facts['callee']}" if facts["callee"] else ""
-    for_whom = f" I am calling on behalf of {facts['user']}." if facts["user"] else ""
-    about = f" It is about this: {facts['goal'].rstrip('.')}." if facts["goal"] else ""
-    return " ".join(f"Hello{to}. {settings.manners.disclosure}{for_whom}{about}".split())
+    for_whom = f" on behalf of {facts['user']}" if facts["user"] else ""
+    about = " to make an appointment" if books else ""
+    call = f" I am calling{for_whom}{about}." if for_whom or about else ""
+    return " ".join(f"Hello{to}. {filled(settings.manners.disclosure, facts)}{call}".split())
 
 
 def _message(settings: CallAgentSettings, facts: dict[str, str]) -> str:

@@ -35,10 +35,28 @@ def test_time_zone_and_hours_come_from_request_then_settings_then_machine() -> N
 
 def test_it_says_what_it_is_before_anything_else() -> None:
     greeting = told(calleeName="Dr. Who", userName="Ana").greeting
-    assert greeting.startswith("Hello, Dr. Who. I am an automated assistant, and this call may be recorded.")
-    assert "on behalf of Ana" in greeting
+    assert greeting == (
+        "Hello, Dr. Who. I am an automated assistant, and this call may be recorded."
+        " I am calling on behalf of Ana to make an appointment."
+    )
     silent = told(CallAgentSettings(manners=Manners(disclosure="")))
-    assert silent.greeting == "Hello. It is about this: A check-up."
+    assert silent.greeting == "Hello. I am calling to make an appointment."
+    assert told(goal=None, durationMinutes=None, prompt="Chat.", userName="Ana").greeting.endswith("on behalf of Ana.")
+    assert told(goal=None, durationMinutes=None, prompt="Chat.").greeting.endswith("may be recorded.")
+
+
+def test_the_goal_is_a_note_for_the_agent_and_is_not_read_out() -> None:
+    """It may be an order, and two thousand characters long."""
+    errand = told(goal="Book a table. " * 140)
+    assert len(errand.greeting) < 150
+    assert "Book a table." in errand.instructions
+
+
+def test_the_disclosure_may_name_whom_it_is_about() -> None:
+    manners = Manners(disclosure="I am the machine of {user}.")
+    assert told(CallAgentSettings(manners=manners), userName="Ana").greeting.startswith(
+        "Hello. I am the machine of Ana."
+    )
 
 
 def test_a_machine_is_told_only_what_the_operator_wants() -> None:
@@ -46,6 +64,19 @@ def test_a_machine_is_told_only_what_the_operator_wants() -> None:
     leaves = CallAgentSettings(manners=Manners(voicemail=Voicemail(action="leave_message")))
     assert told(leaves, calleeName="Ana").message.startswith("Hello, this is an automated call for Ana.")
     assert told(leaves).message.startswith("Hello, this is an automated call.")
+
+
+def test_what_somebody_writes_into_a_request_fills_no_places() -> None:
+    voicemail = Voicemail(action="leave_message", message="About {goal}, for {callee}, {whatever}.")
+    errand = told(CallAgentSettings(manners=Manners(voicemail=voicemail)), goal="{callee} {user}", calleeName="{job}")
+    assert errand.message == "About {callee} {user}, for {job}, {whatever}."
+
+
+def test_a_machine_is_not_told_a_long_story() -> None:
+    voicemail = Voicemail(action="leave_message", message="It is about {goal}.")
+    errand = told(CallAgentSettings(manners=Manners(voicemail=voicemail)), goal="a table for two " * 100)
+    assert len(errand.message) < 220
+    assert errand.message.endswith("for two.") or errand.message.endswith("a table.")
 
 
 def test_a_broken_promise_is_put_right() -> None:
