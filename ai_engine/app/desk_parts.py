@@ -9,7 +9,7 @@ from ai_engine.ari.dialer import Dialer
 from ai_engine.calendar.client import BridgeClient
 from ai_engine.calendar.embedded import EmbeddedCalendar
 from ai_engine.calendar.server import CalendarServer
-from ai_engine.jobs.ports import Calendar, CallDesk, Telephony
+from ai_engine.jobs.ports import CallDesk, Telephony
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.telephony.asterisk import AsteriskTelephony
 from ai_engine.telephony.mock import MockTelephony, TranscriptFeed
@@ -49,37 +49,32 @@ class CalendarPart:
     def __init__(self, settings: CallAgentSettings, zone: str, clock: Callable[[], float]) -> None:
         """``zone`` is this machine's, ``clock`` epoch seconds. Raises ConfigError when it cannot be had."""
         calendar = settings.calendar
-        self._bridge: BridgeClient | None = None
-        self._own: EmbeddedCalendar | None = None
+        self._calendar: EmbeddedCalendar | BridgeClient
         self._server: CalendarServer | None = None
         if calendar.base_url is not None:
             token = calendar.token.get_secret_value()
-            self._bridge = BridgeClient(calendar.base_url, token, calendar.timeout_seconds)
+            self._calendar = BridgeClient(calendar.base_url, token, calendar.timeout_seconds)
             return
-        self._own = EmbeddedCalendar(calendar, clock, own_zone=zone, hours=settings.defaults.working_hours)
+        self._calendar = EmbeddedCalendar(calendar, clock, own_zone=zone, hours=settings.defaults.working_hours)
         if calendar.port is not None:
-            self._server = CalendarServer(self._own, calendar)
+            self._server = CalendarServer(self._calendar, calendar)
 
     async def open(self) -> None:
         """Raises OSError when the port is taken."""
-        if self._own is not None:
-            await self._own.open()
+        await self._calendar.open()
         if self._server is not None:
             await self._server.start()
 
     async def close(self) -> None:
+        """May be called though it was never opened."""
         if self._server is not None:
             await self._server.stop()
-        for part in (self._own, self._bridge):
-            if part is not None:
-                await part.close()
+        await self._calendar.close()
 
     async def ask(self, operation: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """As ``Calendar`` has it."""
-        calendar: Calendar | None = self._own or self._bridge
-        assert calendar is not None
-        return await calendar.ask(operation, body)
+        return await self._calendar.ask(operation, body)
 
     def health(self) -> Mapping[str, Any]:
         """Plain data; from any thread."""
-        return {"embedded": False} if self._own is None else {"embedded": True, **self._own.health()}
+        return {"embedded": isinstance(self._calendar, EmbeddedCalendar), **self._calendar.health()}
