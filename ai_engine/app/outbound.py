@@ -4,17 +4,19 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.app.desk_parts import CalendarPart, make_telephony, own_zone
 from ai_engine.app.doorstep import Doorstep
 from ai_engine.ari.dialer import Dialer
 from ai_engine.config import EngineConfig
-from ai_engine.dispatch.database import Database, sqlite_url
+from ai_engine.dispatch.database import Database, postgres_url, sqlite_url
 from ai_engine.dispatch.desk import Dispatch
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.dispatch.notify import Notifier, NotifyFailed
@@ -38,6 +40,8 @@ log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 _HOUR_SECONDS = 3600.0
+_LAST_NEWS_SECONDS = 3.0
+"""So long after the last conversation its end must be known, or the next engine takes it for lost, and calls again."""
 _CALLBACK_SECONDS = 1.0
 """Somebody who calls us does not wait longer for us to look up whether we know them."""
 
@@ -58,6 +62,9 @@ class Outbound:
         self._sessions: Callable[[], list[CallSession]] = list
         self._office: Office | None = None
         self._is_open = False
+        self._opened: AsyncExitStack | None = None
+        self._turn = asyncio.Lock()
+        """Whoever closes waits for whoever opens."""
 
     # -- opened and closed once ------------------------------------------------------------------------------
 
@@ -73,31 +80,46 @@ class Outbound:
         self._is_open = True
 
     async def close(self) -> None:
-        """What is under way is carried on by the next engine. May be called though it was never opened."""
+        """What is under way is carried on by the next engine. May be called though it was never opened, or only in
+        part."""
         if self._office is None:
             return
-        if self._is_open:
-            self._is_open = False
-            await self._there(self._close())
-        await asyncio.to_thread(self._office.close)
+        self._is_open = False
+        await self._there(self._close())
+        office, self._office = self._office, None
+        await asyncio.to_thread(office.close)
 
     async def _open(self, dialer: Dialer, door: MediaStreamDoor) -> None:
+        async with self._turn, AsyncExitStack() as opened:
+            await self._open_all(dialer, door, opened)
+            self._opened = opened.pop_all()
+
+    async def _close(self) -> None:
+        async with self._turn:
+            if self._opened is not None:
+                await self._desk.let_end(_LAST_NEWS_SECONDS)
+                await self._opened.aclose()
+
+    async def _open_all(self, dialer: Dialer, door: MediaStreamDoor, opened: AsyncExitStack) -> None:
+        """What is open is closed by ``opened``, whatever happens, in the order of what needs what."""
         settings = self.settings
         self._door = door
-        url = settings.store.database_url.get_secret_value()
-        self._database = await asyncio.to_thread(Database, _with_driver(url) or sqlite_url(settings.store.path))
-        self._store = Store(self._database, time.time)  # noqa: TID251 - the clock on the wall, for people
+        shared = postgres_url(settings.store.database_url.get_secret_value())
+        database = await asyncio.to_thread(Database, shared or sqlite_url(settings.store.path))
+        opened.push_async_callback(asyncio.to_thread, database.close)
+        self._store = Store(database, time.time)  # noqa: TID251 - the clock on the wall, for people
         self._calendar = await asyncio.to_thread(CalendarPart, settings, self.zone, time.time)  # noqa: TID251 - as above
+        opened.push_async_callback(self._calendar.close)
         self._notifier = Notifier(settings.notify)
         self._doorstep = Doorstep(settings, lambda: self._web.port)
         self._network = make_telephony(settings, dialer, door, self._board, lambda: self._desk, self._loop)
         name = settings.store.engine_name or socket.gethostname()
-        lock = None if url else settings.store.path.with_suffix(".lock")
+        lock = None if shared else settings.store.path.with_suffix(".lock")
         self._desk = Dispatch(
             settings,
             self._network,
             self._store,
-            Fleet(self._database, name, lock),
+            Fleet(database, name, lock),
             self._calendar,
             self._notify,
             self._doorstep.urls,
@@ -108,19 +130,13 @@ class Outbound:
         self._web = WebServer(
             settings.server, settings.tokens, self._desk, [self._network], context, self.snapshot, version=self._version
         )
+        for part in (self._doorstep.close, self._desk.close, self._web.stop, self._network.close):
+            opened.push_async_callback(part)
         await self._calendar.open()
         await self._web.start()
-        await self._desk.open(_with_driver(url) or sqlite_url(settings.store.path.with_suffix(".dbos.sqlite")))
+        await self._desk.open(shared or sqlite_url(settings.store.path.with_suffix(".dbos.sqlite")))
         log.info("calls can be asked for", url=self._doorstep.known.local, provider=self._network.id)
         await self._doorstep.open()
-
-    async def _close(self) -> None:
-        await self._network.close()
-        await self._web.stop()
-        await self._desk.close()
-        await self._doorstep.close()
-        await self._calendar.close()
-        await asyncio.to_thread(self._database.close)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `/health`; from any thread, may block."""
@@ -162,8 +178,9 @@ class Outbound:
             return None
         try:
             record = await asyncio.wait_for(self._there(self._recently_called(number)), _CALLBACK_SECONDS)
-        except TimeoutError:
-            log.warning("nobody knows in time whether this is a callback", caller=number)
+        except (TimeoutError, SQLAlchemyError, CalendarUnreachable) as error:
+            # A caller is not to suffer from that.
+            log.warning("nobody knows whether this is a callback", caller=number, reason=type(error).__name__)
             return None
         if record is None:
             return None
@@ -196,7 +213,9 @@ class Outbound:
     def _report(self, call_id: str, number: int, news: Progress) -> None:
         self._desk.report(call_id, number, news)
         attempt = self._desk.find(call_id)
-        if news.answered_by == "machine" and attempt is not None and not attempt.assignment.machine:
+        if attempt is None or attempt.number != number:
+            return
+        if news.answered_by == "machine" and not attempt.assignment.machine:
             self._loop.call_soon_threadsafe(self._machine_answered, attempt)
 
     def _machine_answered(self, attempt: Attempt) -> None:
@@ -208,9 +227,3 @@ class Outbound:
             session.leave_message(attempt.assignment.message)
         elif self._office is not None:
             self._office.submit(self._network.end_call(attempt, ""))
-
-
-def _with_driver(url: str) -> str:
-    """``postgresql://`` is how people write it; the driver we ship has a name of its own."""
-    scheme, found, rest = url.partition("://")
-    return f"postgresql+psycopg://{rest}" if found and scheme in ("postgresql", "postgres") else url

@@ -25,6 +25,15 @@ from sqlalchemy.exc import DBAPIError
 _BUSY_SECONDS = 10.0
 """How long a writer waits for another process that writes into the same SQLite file."""
 
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""With a PostgreSQL that does not answer; ``tcp_user_timeout`` is milliseconds."""
+
 metadata = MetaData()
 
 calls = Table(
@@ -149,6 +158,18 @@ class Database:
             self._names = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         held = text("SELECT pg_try_advisory_lock(hashtext(:name))")
         return bool(self._names.execute(held, {"name": name}).scalar())
+
+
+def postgres_url(url: str) -> str:
+    """With the driver we ship, where people write ``postgresql://``; a server that is gone without a word is noticed
+    within half a minute. Empty stays empty."""
+    if not url:
+        return ""
+    given = make_url(url)
+    if given.drivername in ("postgresql", "postgres"):
+        given = given.set(drivername="postgresql+psycopg")
+    patience = {name: value for name, value in _PATIENCE.items() if name not in given.query}
+    return given.update_query_dict(patience).render_as_string(hide_password=False)
 
 
 def sqlite_url(path: Path) -> str:

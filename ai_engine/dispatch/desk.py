@@ -24,7 +24,7 @@ from ai_engine.jobs.ports import Assignment, Attempt, Calendar, RequestRefused, 
 from ai_engine.jobs.record import CallRecord, TimelineEntry
 from ai_engine.jobs.request import CallRequest, Report
 from ai_engine.jobs.settings import CallAgentSettings
-from ai_engine.jobs.status import Progress
+from ai_engine.jobs.status import Progress, Status
 
 log = structlog.get_logger(__name__)
 
@@ -91,8 +91,8 @@ class Dispatch:
 
         Raises ConfigError where another engine of our name runs.
         """
-        await asyncio.to_thread(self._fleet.enter)
         self._is_open = True
+        await asyncio.to_thread(self._fleet.enter)
         workflows.use(self._carrier)
         # What takes long the first time, and must not hold up the loop.
         await asyncio.to_thread(DBOS.migrate, dbos_url)
@@ -109,6 +109,16 @@ class Dispatch:
         await self._look_after_calls()
         self._helpers = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._listen())]
         self._opened.set()
+
+    async def let_end(self, seconds: float) -> None:
+        """Wait, so long at most, for the news of conversations that have ended just now. What still rings is the next
+        engine's."""
+        with suppress(TimeoutError, SQLAlchemyError):
+            async with asyncio.timeout(seconds):
+                for call_id in tuple(self._carrier.live):
+                    with self._bell.ear(call_id) as ear:
+                        while (record := await self.status(call_id)) and record.status is Status.IN_PROGRESS:
+                            await ear.wait(seconds)
 
     async def close(self) -> None:
         """What is under way is carried on by the next engine. May be called more than once, and without ``open``."""
