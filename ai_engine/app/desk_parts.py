@@ -9,6 +9,7 @@ from ai_engine.ari.dialer import Dialer
 from ai_engine.calendar.client import BridgeClient
 from ai_engine.calendar.embedded import EmbeddedCalendar
 from ai_engine.calendar.server import CalendarServer
+from ai_engine.errors import ConfigError
 from ai_engine.jobs.ports import CallDesk, Telephony
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.telephony.asterisk import AsteriskTelephony
@@ -60,10 +61,13 @@ class CalendarPart:
             self._server = CalendarServer(self._calendar, calendar)
 
     async def open(self) -> None:
-        """Raises OSError when the port is taken."""
+        """Raises ConfigError when the port is taken."""
         await self._calendar.open()
         if self._server is not None:
-            await self._server.start()
+            try:
+                await self._server.start()
+            except OSError as error:
+                raise ConfigError(f"call_agent.calendar.port: {self._server.port}: {error}") from error
 
     async def close(self) -> None:
         """May be called though it was never opened."""

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
@@ -149,10 +148,7 @@ class App:
         if self._outbound is None:
             return
         door = MediaStreamDoor(self._sound.wheel, self._registry.admit)
-        try:
-            await self._outbound.open(self._ari.dialer, door, lambda: self._registry.calls)
-        except (OSError, SQLAlchemyError) as error:
-            raise ConfigError(f"call_agent: {error}") from error
+        await self._outbound.open(self._ari.dialer, door, lambda: self._registry.calls)
 
     # -- health ----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from ai_engine.dispatch.desk import Dispatch
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.dispatch.notify import Notifier, NotifyFailed
 from ai_engine.dispatch.store import Store
-from ai_engine.errors import AsteriskError
+from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import Assignment, Attempt, CalendarUnreachable, RouteContext
 from ai_engine.jobs.record import CallRecord
@@ -71,7 +71,7 @@ class Outbound:
     async def open(self, dialer: Dialer, door: MediaStreamDoor, sessions: Callable[[], list[CallSession]]) -> None:
         """``dialer`` and ``door`` are where calls come from; ``sessions`` are those in progress.
 
-        Raises ConfigError, OSError when a port is taken.
+        Raises ConfigError when something of it cannot be had: nothing is left open then.
         """
         self._loop = asyncio.get_running_loop()
         self._sessions = sessions
@@ -91,7 +91,12 @@ class Outbound:
 
     async def _open(self, dialer: Dialer, door: MediaStreamDoor) -> None:
         async with self._turn, AsyncExitStack() as opened:
-            await self._open_all(dialer, door, opened)
+            try:
+                await self._open_all(dialer, door, opened)
+            except SQLAlchemyError as error:
+                raise ConfigError(f"call_agent.store: {getattr(error, 'orig', error)}") from error
+            except OSError as error:
+                raise ConfigError(f"call_agent: {error}") from error
             self._opened = opened.pop_all()
 
     async def _close(self) -> None:
@@ -133,7 +138,11 @@ class Outbound:
         for part in (self._doorstep.close, self._desk.close, self._web.stop, self._network.close):
             opened.push_async_callback(part)
         await self._calendar.open()
-        await self._web.start()
+        try:
+            await self._web.start()
+        except OSError as error:
+            at = f"{settings.server.host}:{settings.server.port}"
+            raise ConfigError(f"call_agent.server.port: {at}: {error}. Is another engine running?") from error
         await self._desk.open(shared or sqlite_url(settings.store.path.with_suffix(".dbos.sqlite")))
         log.info("calls can be asked for", url=self._doorstep.known.local, provider=self._network.id)
         await self._doorstep.open()

@@ -1,5 +1,6 @@
 """The calendar of the settings: the engine's own, served to others, or a bridge elsewhere."""
 
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from ai_engine.app.desk_parts import CalendarPart
+from ai_engine.errors import ConfigError
 from ai_engine.jobs.ports import CalendarUnreachable
 from ai_engine.jobs.settings import CalendarSettings, CallAgentSettings
 from scripts.trial.programs import free_port
@@ -41,6 +43,14 @@ async def test_an_engine_books_in_the_calendar_of_another(tmp_path: Path) -> Non
         assert elsewhere.health() == {"embedded": False, "ok": True, "asked": 1, "failed": 0}
     finally:
         await elsewhere.close()
+        await served.close()
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        served = part(directory=tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"call_agent\.calendar\.port: \d+: .*in use"):
+            await served.open()
         await served.close()
 
 

@@ -82,7 +82,7 @@ async def test_opened_and_closed_and_opened(tmp_path: Path) -> None:
 async def test_a_port_that_is_taken_leaves_nothing_open(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         desk = outbound(configuration(tmp_path, taken.getsockname()[1]))
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(ConfigError, match=r"call_agent\.server\.port: 127\.0\.0\.1:\d+: .*in use"):
             await open_it(desk)
         await desk.close()
     async with opened(configuration(tmp_path, free_port())):
