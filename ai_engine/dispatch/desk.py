@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -40,6 +41,7 @@ _MINUTE_SECONDS = 60.0
 _QUEUE_POLL_SECONDS, _POLL_SECONDS_OF_EACH = 0.2, 0.1
 """How often a queue is looked at: seldom where there are many, since the calls share the processor."""
 _LISTEN_SECONDS = 1.0
+_MOST_UNKEPT = 1000
 _THREADS = 32
 """That wait for databases; work beyond waits for one of them."""
 
@@ -72,6 +74,8 @@ class Dispatch:
         self._carrier = Carrier(settings, telephony, store, self._bell, calendar, notify, urls, assign, clock, chance)
         self._rescue = Rescue(fleet.name, self._carrier)
         self._helpers: list[asyncio.Task[None]] = []
+        self._unkept: deque[tuple[str, int, Progress]] = deque(maxlen=_MOST_UNKEPT)
+        """News that came while the database was away."""
         self._is_open = False
         self._opened = asyncio.Event()
         self.counters = {
@@ -187,8 +191,13 @@ class Dispatch:
 
     def report(self, call_id: str, number: int, news: Progress) -> None:
         """As ``RouteContext.report`` has it: from any thread but an event loop's."""
+        try:
+            is_new = self._store.progress(call_id, number, news)
+        except SQLAlchemyError:
+            self._unkept.append((call_id, number, news))  # the network may not tell it again
+            raise
         self.counters["news"] += 1
-        if not self._store.progress(call_id, number, news):
+        if not is_new:
             self.counters["late_news"] += 1
             return
         log.info("news of a call", call=call_id, attempt=number, status=news.status, reason=news.reason or None)
@@ -262,6 +271,7 @@ class Dispatch:
             await asyncio.sleep(self._fleet.beat_seconds)
             try:
                 await asyncio.to_thread(self._fleet.beat)
+                await asyncio.to_thread(self._catch_up)
                 await self._look_after_calls()
                 if self._clock() - swept > _DAY_SECONDS:
                     before = self._clock() - self._settings.store.keep_days * _DAY_SECONDS
@@ -272,6 +282,10 @@ class Dispatch:
                 log.warning("the calls cannot be looked after for now", reason=str(away))
             except Exception:  # noqa: BLE001 - the edge: as long as the engine runs
                 log.exception("the calls could not be looked after")
+
+    def _catch_up(self) -> None:
+        for _ in range(len(self._unkept)):
+            self.report(*self._unkept.popleft())
 
     async def _look_after_calls(self) -> None:
         unsettled = await asyncio.to_thread(self._store.unsettled)

@@ -80,7 +80,7 @@ async def test_what_another_engine_holds_can_be_canceled_here(tmp_path: Path) ->
 
 
 async def test_a_database_that_is_away_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call in mid-conversation, one that waits for the line, one for its hour: all of them are carried through."""
+    """A call that ends meanwhile, one that waits for the line, one for its hour: all of them are carried through."""
     monkeypatch.setattr("ai_engine.dispatch.carrier._LOOK_SECONDS", 0.5)
     network = ToyNetwork([[BUSY], [ANSWERED], [ANSWERED, DONE], [ANSWERED, DONE]])
     settings = {"mock": {"calls": 1}, "retry": {"initial_delay_ms": 1000}}
@@ -94,7 +94,6 @@ async def test_a_database_that_is_away_for_a_while(tmp_path: Path, monkeypatch: 
                 await hang_up(desk, talking)
             await asyncio.sleep(3)
             await asyncio.to_thread(server.start)
-            await hang_up(desk, talking)
             for call in (talking, queued, redialled):
                 assert (await desk.until(call.id, lambda record: record.settled, 60)).status is Status.COMPLETED
             assert len(network.dialed) == len(set(network.dialed)) == 4
