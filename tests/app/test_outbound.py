@@ -79,6 +79,24 @@ async def test_opened_and_closed_and_opened(tmp_path: Path) -> None:
     assert "call desk" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_whatever_is_served_is_there_from_the_first_moment(tmp_path: Path) -> None:
+    """Others register the routes of a network once they listen already, and answer 404 for seconds."""
+    port = free_port()
+    desk = outbound(configuration(tmp_path, port))
+    opening = asyncio.create_task(open_it(desk))
+    answers: list[str] = []
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as http, asyncio.timeout(10):
+        while not opening.done() or not answers:
+            try:
+                answers.append((await http.get("/mock", params={"callId": "x"})).text)
+            except httpx.TransportError:
+                await asyncio.sleep(0.01)
+    await opening
+    await desk.close()
+    assert "There is nothing at" not in "".join(answers)
+    assert len(set(answers)) == 1
+
+
 async def test_a_port_that_is_taken_leaves_nothing_open(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         desk = outbound(configuration(tmp_path, taken.getsockname()[1]))
