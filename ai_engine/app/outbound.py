@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -87,7 +87,8 @@ class Outbound:
         self._is_open = False
         await self._there(self._close())
         office, self._office = self._office, None
-        await asyncio.to_thread(office.close)
+        with suppress(TimeoutError):  # a thread of it waits for a database that does not answer
+            await asyncio.to_thread(office.close)
 
     async def _open(self, dialer: Dialer, door: MediaStreamDoor) -> None:
         async with self._turn, AsyncExitStack() as opened:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from ai_engine.dispatch.bell import Bell
-from ai_engine.dispatch.permission import check_permission
+from ai_engine.dispatch.outcomes import broken_promise, event_of, outcome_of
+from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rows import KnownAttempt, KnownBooking, came_to_something
 from ai_engine.dispatch.store import PUT_OFF, Store
 from ai_engine.jobs import windows
@@ -24,11 +25,10 @@ from ai_engine.jobs.ports import (
     Telephony,
     Urls,
 )
-from ai_engine.jobs.record import CallRecord, Outcome, ScheduledEvent
+from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.retry import delay_seconds
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.jobs.status import Progress, Status
-from ai_engine.jobs.times import zone
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,7 @@ class Carrier:
         telephony: Telephony,
         store: Store,
         bell: Bell,
+        permission: Permission,
         calendar: Calendar,
         notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
@@ -65,6 +66,7 @@ class Carrier:
         self._telephony = telephony
         self._store = store
         self._bell = bell
+        self._permission = permission
         self._calendar = calendar
         self._notify = notify
         self._urls = urls
@@ -216,7 +218,7 @@ class Carrier:
         record = await self._record(call_id)
         if record is None:
             return False
-        changes: dict[str, Any] = {"outcome": _outcome(record)}
+        changes: dict[str, Any] = {"outcome": outcome_of(record)}
         if not record.status.over:
             changes["status"] = Status.CANCELED
         if record.scheduled_event is None and (broken := await self._broken_promise(call_id)):
@@ -246,7 +248,7 @@ class Carrier:
         except CalendarUnreachable as error:
             log.warning("the calendar does not take an appointment, trying again", key=key, reason=str(error))
             return None
-        if answer.get("ok") is True and _event_of(answer, booking.body) is None:
+        if answer.get("ok") is True and event_of(answer, booking.body) is None:
             return {**answer, "ok": False, "error": "the calendar does not say what it has entered"}
         return answer
 
@@ -254,7 +256,7 @@ class Carrier:
         booking = await asyncio.to_thread(self._store.booking, key)
         if booking is None:
             return ""
-        event = _event_of(answer, booking.body)
+        event = event_of(answer, booking.body)
         note = json.dumps(answer, default=str) if event is None else f"{event.start.isoformat()} {event.event_id}"
         changes: dict[str, Any] = {} if event is None else {"scheduled_event": event, "outcome": "scheduled"}
         state = "refused" if event is None else "made"
@@ -278,11 +280,7 @@ class Carrier:
         return any(booking.state == "asked" for booking in await self._bookings(call_id))
 
     async def _broken_promise(self, call_id: str) -> str:
-        """What was confirmed on the telephone and then refused by the calendar; empty where all was kept."""
-        bookings = await self._bookings(call_id)
-        if not bookings or bookings[-1].state != "refused":
-            return ""
-        return _broken_promise(bookings[-1])
+        return broken_promise(await self._bookings(call_id))
 
     # -- whether, and when, to dial --------------------------------------------------------------------------
 
@@ -294,7 +292,7 @@ class Carrier:
 
     async def _is_refused(self, record: CallRecord) -> bool:
         try:
-            await asyncio.to_thread(check_permission, self._settings.manners, record.request.to)
+            await asyncio.to_thread(self._permission.check, record.request)
         except RequestRefused as refusal:
             log.warning("a call is not placed", call=record.id, reason=str(refusal))
             await asyncio.to_thread(self._store.refuse, record.id, str(refusal))
@@ -384,32 +382,3 @@ class Carrier:
 def queue_name(provider: str, trunk: str) -> str:
     """Of the queue in which attempts wait for one of its lines."""
     return f"offhook.{provider}.{trunk}" if trunk else f"offhook.{provider}"
-
-
-def _outcome(record: CallRecord) -> Outcome | None:
-    if record.scheduled_event is not None:
-        return "scheduled"
-    if record.report is not None:
-        return "reported"
-    if record.status is not Status.COMPLETED:
-        return None
-    return "message_left" if record.answered_by == "machine" else "not_scheduled"
-
-
-def _event_of(answer: Mapping[str, Any], body: Mapping[str, Any]) -> ScheduledEvent | None:
-    """Scheduled is only what the calendar names in full."""
-    names = {"eventId": "event_id", "start": "start", "end": "end", "timezone": "timezone"}
-    if answer.get("ok") is not True or not all(answer.get(name) for name in names):
-        return None
-    given = {ours: answer[theirs] for theirs, ours in names.items()}
-    calendar_id = answer.get("calendarId") or body.get("calendarId", "primary")
-    try:
-        zone(answer["timezone"])
-        return ScheduledEvent(**given, calendar_id=calendar_id, summary=body.get("title"))
-    except ValueError:  # pydantic's, too
-        return None
-
-
-def _broken_promise(booking: KnownBooking) -> str:
-    why = booking.result.get("error") or "the time is taken"
-    return f"{booking.body.get('start')} was confirmed on the telephone, but the calendar refused it: {why}"

@@ -18,7 +18,7 @@ from ai_engine.dispatch import workflows
 from ai_engine.dispatch.bell import Bell
 from ai_engine.dispatch.carrier import Carrier, queue_name
 from ai_engine.dispatch.fleet import Fleet
-from ai_engine.dispatch.permission import check_permission
+from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rescue import Rescue, forget
 from ai_engine.dispatch.store import Store
 from ai_engine.jobs.ports import Assignment, Attempt, Calendar, RequestRefused, Telephony, Urls
@@ -68,10 +68,12 @@ class Dispatch:
         self._telephony = telephony
         self._store = store
         self._fleet = fleet
-        self._agents = agents
+        self._permission = Permission(settings, agents)
         self._clock = clock
         self._bell = Bell()
-        self._carrier = Carrier(settings, telephony, store, self._bell, calendar, notify, urls, assign, clock, chance)
+        self._carrier = Carrier(
+            settings, telephony, store, self._bell, self._permission, calendar, notify, urls, assign, clock, chance
+        )
         self._rescue = Rescue(fleet.name, self._carrier)
         self._helpers: list[asyncio.Task[None]] = []
         self._unkept: deque[tuple[str, int, Progress]] = deque(maxlen=_MOST_UNKEPT)
@@ -141,7 +143,7 @@ class Dispatch:
     async def call_agent(self, request: CallRequest) -> CallRecord:
         """Raises RequestRefused."""
         try:
-            await asyncio.to_thread(self._check, request)
+            await asyncio.to_thread(self._permission.check, request)
         except RequestRefused as refusal:
             self.counters["refused"] += 1
             log.warning("a call is refused", to=request.to, reason=str(refusal))
@@ -232,18 +234,6 @@ class Dispatch:
             }
 
     # ----------------------------------------------------------------------------------------------------------
-
-    def _check(self, request: CallRequest) -> None:
-        manners, name = self._settings.manners, request.agent
-        check_permission(manners, request.to)
-        if name is not None and name not in self._agents:
-            raise RequestRefused(f"there is no agent {name!r} (known: {', '.join(self._agents)})")
-        trunks = self._settings.asterisk.trunks
-        if request.trunk is not None and request.trunk not in trunks:
-            known = ", ".join(trunks) or "none"
-            raise RequestRefused(f"there is no trunk {request.trunk!r} (known: {known})")
-        if manners.windows and not any(window.days for window in manners.windows):
-            raise RequestRefused("nobody may ever be called: call_agent.manners.windows have no days")
 
     def _lines(self) -> list[tuple[str, int, int | None]]:
         """Queue, lines, and dials a minute of each way out."""

@@ -1,16 +1,36 @@
-"""Whether a number may be called: the rules of the house, and the list on the disk as it is now."""
+"""Whether a call may be placed: the rules of the house, and what there is to place it with."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ai_engine.jobs import limits
 from ai_engine.jobs.ports import RequestRefused
-from ai_engine.jobs.settings import Manners
+from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.settings import CallAgentSettings
 
 
-def check_permission(manners: Manners, number: str) -> None:
-    """Raises RequestRefused. Reads a file: to be called off any event loop."""
-    path = manners.do_not_call_file
-    limits.check_number(manners, number, _numbers_in(path) if path else ())
+class Permission:
+    """Asked when somebody wants a call, and again before each dial."""
+
+    def __init__(self, settings: CallAgentSettings, agents: Collection[str]) -> None:
+        """``agents`` are those that a request may name."""
+        self._manners = settings.manners
+        self._trunks = settings.asterisk.trunks
+        self._agents = agents
+
+    def check(self, request: CallRequest) -> None:
+        """Raises RequestRefused. Reads the do-not-call list as it is now: to be called off any event loop."""
+        path = self._manners.do_not_call_file
+        limits.check_number(self._manners, request.to, _numbers_in(path) if path else ())
+        _check_name("agent", request.agent, self._agents)
+        _check_name("trunk", request.trunk, self._trunks)
+        if self._manners.windows and not any(window.days for window in self._manners.windows):
+            raise RequestRefused("nobody may ever be called: call_agent.manners.windows have no days")
+
+
+def _check_name(what: str, name: str | None, known: Collection[str]) -> None:
+    if name is not None and name not in known:
+        raise RequestRefused(f"there is no {what} {name!r} (known: {', '.join(known) or 'none'})")
 
 
 def _numbers_in(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ai_engine.jobs.status import Status
 from tests.fakes.desks import open_desk
-from tests.fakes.toy_network import ANSWERED, DONE, ToyNetwork
+from tests.fakes.toy_network import ANSWERED, BUSY, DONE, ToyNetwork
 
 TRUNKS = {
     "main": {"dial": "PJSIP/{number}@main", "calls": 1},
@@ -41,3 +41,16 @@ async def test_no_more_dials_within_a_minute_than_the_trunk_bears(tmp_path: Path
         assert waiting is not None
         assert waiting.status is Status.QUEUED
         assert len(desk.network.dialed) == 2
+
+
+async def test_a_way_out_that_is_gone_is_not_replaced_by_another(tmp_path: Path) -> None:
+    """Whoever took it out of the settings while a call waited had a reason."""
+    settings, network = {**SETTINGS, "retry": {"initial_delay_ms": 1500}}, ToyNetwork([[BUSY]], id="asterisk")
+    async with open_desk(tmp_path, settings, network) as desk:
+        asked = await desk.call(trunk="slow")
+        await desk.until(asked.id, lambda record: record.next_attempt_at is not None)
+    fewer = {**settings, "asterisk": {"trunks": {"main": TRUNKS["main"]}}}
+    async with open_desk(tmp_path, fewer, network) as desk:
+        record = await desk.settled(asked.id)
+    assert (record.status, record.last_error) == (Status.BUSY, "there is no trunk 'slow' (known: main)")
+    assert len(network.dialed) == 1
