@@ -182,8 +182,8 @@ class Dispatch:
 
     async def report_call(self, call_id: str, report: Report) -> None:
         """Raises KeyError where there is no such call."""
-        await asyncio.to_thread(lambda: self._store.change(call_id, report=report))
-        await asyncio.to_thread(self._store.note, call_id, "reported", f"{report.outcome}: {report.summary}")
+        await asyncio.to_thread(self._store.report, call_id, report)
+        self._bell.ring(call_id)
 
     # -- telephone networks, and agents in calls -------------------------------------------------------------
 
@@ -289,8 +289,6 @@ class Dispatch:
         note: int | None = None
         while self._fleet.shares:
             with suppress(SQLAlchemyError):  # those who wait look by themselves, too
-                if note is None:
-                    note = await asyncio.to_thread(self._store.latest_note)
                 note, call_ids = await asyncio.to_thread(self._store.noted_since, note)
                 for call_id in call_ids:
                     self._bell.ring(call_id)

@@ -28,7 +28,7 @@ from ai_engine.dispatch.rows import (
 )
 from ai_engine.jobs.limits import same_number
 from ai_engine.jobs.record import CallRecord, TimelineEntry
-from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.request import CallRequest, Report
 from ai_engine.jobs.status import Progress, Status, may_follow
 
 _TOKEN_BYTES = 24
@@ -142,6 +142,15 @@ class Store:
             changes = {"status": status, "last_error": reason, "next_attempt_at": None}
             change_record(connection, call_id, now, changes)
             add_note(connection, call_id, now, "refused", reason, record.attempt)
+
+    def report(self, call_id: str, report: Report) -> None:
+        """What the agent says came of it, maybe to somebody who called back. Raises KeyError."""
+        with self._database.transaction() as connection:
+            record, now = require_record(connection, call_id), self._clock()
+            told_late = record.settled and record.scheduled_event is None
+            changes = {"report": report, "outcome": "reported" if told_late else record.outcome}
+            change_record(connection, call_id, now, changes)
+            add_note(connection, call_id, now, "reported", f"{report.outcome}: {report.summary}", 0)
 
     def unsettled(self) -> list[str]:
         with self._database.transaction() as connection:
@@ -319,16 +328,12 @@ class Store:
                 for row in connection.execute(query)
             ]
 
-    def latest_note(self) -> int:
-        """Its number; those that come later have higher ones."""
+    def noted_since(self, note: int | None) -> tuple[int, set[str]]:
+        """The number of the latest note, and the ids of calls of which there are notes after ``note``; None is now."""
         with self._database.transaction() as connection:
-            return connection.execute(select(func.max(timeline.c.id))).scalar() or 0
-
-    def noted_since(self, note: int) -> tuple[int, set[str]]:
-        """The number of the latest note, and the ids of calls of which there are notes after ``note``."""
-        query = select(timeline.c.id, timeline.c.call_id).where(timeline.c.id > note)
-        with self._database.transaction() as connection:
-            rows = connection.execute(query).all()
+            if note is None:
+                return connection.execute(select(func.max(timeline.c.id))).scalar() or 0, set()
+            rows = connection.execute(select(timeline.c.id, timeline.c.call_id).where(timeline.c.id > note)).all()
         return max((row.id for row in rows), default=note), {row.call_id for row in rows}
 
     # -- inside a transaction --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai_engine.jobs.ports import Attempt, Started, Urls
-from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.request import CallRequest, Report
 from ai_engine.jobs.status import Status
 from tests.dispatch.test_calls_carried_through import answered, booking, hang_up
 from tests.fakes.desks import BOOK, PaperCalendar, open_desk
@@ -92,6 +92,21 @@ async def test_two_ask_with_one_key_at_once(tmp_path: Path) -> None:
         await desk.until(asked[0].id, lambda record: record.user_hint is not None)
         assert len(desk.network.dialed) == 1
         assert len(await desk.dispatch.calls()) == 1
+
+
+async def test_whoever_calls_back_and_says_it_all_is_not_dialled_again(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, LATER, ToyNetwork([[BUSY], [ANSWERED, DONE]])) as desk:
+        free = {"goal": None, "durationMinutes": None, "prompt": "Ask whether the parcel has arrived."}
+        waiting = await desk.until((await desk.call(**free)).id, lambda record: record.next_attempt_at is not None)
+        await desk.dispatch.report_call(waiting.id, Report(summary="It has.", outcome="success"))
+        record = await desk.settled(waiting.id)
+        assert (record.status, record.outcome, record.attempt) == (Status.BUSY, "reported", 1)
+        over = await desk.settled((await desk.call(**free)).id)
+        assert over.outcome == "not_scheduled"
+        await desk.dispatch.report_call(over.id, Report(summary="It came late."))
+        late = await desk.dispatch.status(over.id)
+        assert late is not None
+        assert late.outcome == "reported"
 
 
 async def test_nobody_is_told_twice_of_an_appointment_made_as_the_call_ends(tmp_path: Path) -> None:
