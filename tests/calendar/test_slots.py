@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ai_engine.calendar.slots import Buffers, Busy, Span, Wish, alternatives, find_slots, first_moment, is_open, moment
@@ -274,6 +274,8 @@ def test_what_overlaps_only_where_there_is_nothing_else() -> None:
 ZONES = st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, TOKYO, ZoneInfo("Asia/Kolkata"), ZoneInfo("UTC")])
 ODD_DAYS = ["2026-10-25", "2026-11-01", "2026-10-04", "2027-03-28", "2027-03-14", "2027-04-04", "2026-12-01"]
 CLOCK_TIMES = st.sampled_from(["00:00", "01:30", "02:00", "02:30", "09:00", "12:15", "17:00", "23:30", "24:00"])
+AGAIN = datetime(2026, 10, 25, 1, tzinfo=UTC)
+"""When the clock of Berlin shows two for the second time."""
 HOURS = st.builds(
     WorkingHours,
     start=CLOCK_TIMES,
@@ -307,7 +309,7 @@ def questions(draw: st.DrawFn) -> tuple[Wish, Span, list[Span]]:
 
 
 def on_clock(at: datetime, here: ZoneInfo) -> datetime:
-    return at.astimezone(here).replace(tzinfo=None)
+    return at.astimezone(here).replace(tzinfo=None, fold=0)
 
 
 @given(questions())
@@ -326,6 +328,8 @@ def test_every_slot_is_free_and_as_it_was_wished(question: tuple[Wish, Span, lis
 
 
 @given(questions())
+@example((Wish(BERLIN, MINUTE, MINUTE), Span(AGAIN, AGAIN + MINUTE), []))
+@example((Wish(BERLIN, MINUTE, MINUTE), Span(AGAIN - MINUTE, AGAIN + 61 * MINUTE), []))
 def test_nothing_that_is_free_is_left_out(question: tuple[Wish, Span, list[Span]]) -> None:
     """Against a search that tries every clock time, one after the other."""
     wish, window, busy = question
