@@ -16,12 +16,13 @@ from ai_engine.app.desk_parts import CalendarPart, make_telephony, own_zone
 from ai_engine.app.doorstep import Doorstep
 from ai_engine.ari.dialer import Dialer
 from ai_engine.config import EngineConfig
-from ai_engine.dispatch.database import Database, postgres_url, sqlite_url
+from ai_engine.dispatch.database import Database, postgres_url
 from ai_engine.dispatch.desk import Dispatch
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.dispatch.notify import Notifier, NotifyFailed
 from ai_engine.dispatch.store import Store
 from ai_engine.errors import AsteriskError, ConfigError
+from ai_engine.host.sqlite import sqlite_url
 from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import Assignment, Attempt, CalendarUnreachable, RouteContext
 from ai_engine.jobs.record import CallRecord

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -18,10 +17,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
-    event,
 )
 from sqlalchemy.types import TypeDecorator
+
+from ai_engine.host.sqlite import open_sqlite, reading, sqlite_url
 
 metadata = MetaData()
 
@@ -88,12 +87,7 @@ class Database:
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         """Opens the file, and makes what is missing of it. Raises sqlalchemy.exc.SQLAlchemyError, or OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(
-            f"sqlite:///{path.absolute()}", hide_parameters=True, connect_args={"timeout": busy_seconds}
-        )
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+        self._engine = open_sqlite(sqlite_url(path), busy_seconds)
         with self.transaction() as connection:
             metadata.create_all(connection)
 
@@ -106,22 +100,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """The tables as they are at one moment, whoever writes."""
-        with self._engine.connect() as fresh:
-            connection = fresh.execution_options(only_reads=True)
-            with connection.begin():
-                yield connection
+        with reading(self._engine) as connection:
+            yield connection
 
     def close(self) -> None:
         self._engine.dispose()
-
-
-def _prepare(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun by us, see below
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # an appointment that was confirmed must survive a power cut
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes then would fail where another wrote in between.
-    reads = connection.get_execution_options().get("only_reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

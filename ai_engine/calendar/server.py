@@ -1,25 +1,21 @@
 """A port of its own for the calendar bridge."""
 
 import asyncio
-import contextlib
 import signal
-import socket
-from collections.abc import Iterator
 
 import structlog
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ai_engine.calendar.embedded import EmbeddedCalendar
 from ai_engine.calendar.routes import calendar_router
+from ai_engine.host.listener import Listener
 from ai_engine.jobs.settings import CalendarSettings
 
 log = structlog.get_logger(__name__)
 
 USUAL_PORT = 9100
-_GOODBYE_SECONDS = 1
 _MOST_CONNECTIONS = 64
 
 
@@ -28,38 +24,23 @@ class CalendarServer:
 
     def __init__(self, calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
         """Without ``settings.port`` it is the usual one; 0 takes a free one, see ``port`` after ``start``."""
-        self.port = USUAL_PORT if settings.port is None else settings.port
+        port = USUAL_PORT if settings.port is None else settings.port
+        app = _app(calendar, settings.token.get_secret_value())
+        self._listener = Listener(app, settings.host, port, most_connections=_MOST_CONNECTIONS)
         self._host = settings.host
-        self._serving: asyncio.Task[None] | None = None
-        self._server = _Server(
-            uvicorn.Config(
-                _app(calendar, settings.token.get_secret_value()),
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=_MOST_CONNECTIONS,
-                timeout_graceful_shutdown=_GOODBYE_SECONDS,
-            )
-        )
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        line = socket.create_server((self._host, self.port), family=family)
-        self.port = line.getsockname()[1]
+        await self._listener.start()
         log.info("the calendar bridge listens", host=self._host, port=self.port)
-        self._serving = asyncio.create_task(self._server.serve([line]), name="calendar bridge")
 
     async def stop(self) -> None:
         """May be called without ``start``, and again."""
-        self._server.should_exit = True
-        if self._serving is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._serving
+        await self._listener.stop()
 
 
 async def serve(calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
@@ -75,13 +56,6 @@ async def serve(calendar: EmbeddedCalendar, settings: CalendarSettings) -> None:
     finally:
         await server.stop()
         await calendar.close()
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Who stops is not told by the server when to."""
-        yield
 
 
 def _app(calendar: EmbeddedCalendar, token: str) -> FastAPI:

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -16,11 +14,12 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
-    event,
     make_url,
     text,
 )
 from sqlalchemy.exc import DBAPIError
+
+from ai_engine.host.sqlite import open_sqlite
 
 _BUSY_SECONDS = 10.0
 """How long a writer waits for another process that writes into the same SQLite file."""
@@ -112,11 +111,10 @@ class Database:
         Raises sqlalchemy.exc.SQLAlchemyError.
         """
         self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if self._is_sqlite else {}
-        self._engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, **options)
         if self._is_sqlite:
-            event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_immediately)
+            self._engine = open_sqlite(url, _BUSY_SECONDS)
+        else:
+            self._engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
         self._names: Connection | None = None
         metadata.create_all(self._engine)
 
@@ -170,20 +168,3 @@ def postgres_url(url: str) -> str:
         given = given.set(drivername="postgresql+psycopg")
     patience = {name: value for name, value in _PATIENCE.items() if name not in given.query}
     return given.update_query_dict(patience).render_as_string(hide_password=False)
-
-
-def sqlite_url(path: Path) -> str:
-    """Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path.absolute()}"
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun by us, see below
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # what was answered with 200 must survive a power cut
-
-
-def _begin_immediately(connection: Connection) -> None:
-    # A transaction that reads first and writes then would fail where another wrote in between.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -15,8 +15,11 @@ _GOODBYE_SECONDS = 1
 class Listener:
     """Started and stopped once."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, most_connections: int, most_message_bytes: int) -> None:
-        """Port 0 takes a free one; see ``port`` after ``start``."""
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, most_connections: int, most_message_bytes: int = 0
+    ) -> None:
+        """Port 0 takes a free one; see ``port`` after ``start``. ``most_message_bytes`` are those of a WebSocket's
+        message; without them none is opened."""
         self.port = port
         self._host = host
         self._sockets: list[socket.socket] = []
@@ -25,7 +28,7 @@ class Listener:
             uvicorn.Config(
                 app,
                 http=_Http,
-                ws="websockets-sansio",
+                ws="websockets-sansio" if most_message_bytes else "none",
                 ws_max_size=most_message_bytes,
                 ws_per_message_deflate=False,
                 lifespan="off",
@@ -47,7 +50,7 @@ class Listener:
         config.load()
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup(sockets=self._sockets)
-        self._ticking = asyncio.create_task(self._server.main_loop(), name="web")
+        self._ticking = asyncio.create_task(self._server.main_loop(), name="listener")
 
     async def stop(self) -> None:
         """May be called without ``start``, and again."""

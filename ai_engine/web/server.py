@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from ai_engine.host.listener import Listener
 from ai_engine.jobs.ports import CallDesk, RouteContext, Telephony
 from ai_engine.jobs.settings import Server
 from ai_engine.web.api import api_router
 from ai_engine.web.doorkeeper import Doorkeeper
 from ai_engine.web.gate import Gate
-from ai_engine.web.listener import Listener
 from ai_engine.web.mcp_door import McpDoor
 from ai_engine.web.mcp_server import mcp_server
 from ai_engine.web.problems import Problem, invalid

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.dispatch.database import Database, sqlite_url
+from ai_engine.dispatch.database import Database
 from ai_engine.dispatch.store import Store
+from ai_engine.host.sqlite import sqlite_url
 from ai_engine.jobs.status import Status
 from tests.dispatch.crashing_desk import Ledger
 

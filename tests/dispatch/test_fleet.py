@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.dispatch.database import Database, sqlite_url
+from ai_engine.dispatch.database import Database
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.errors import ConfigError
+from ai_engine.host.sqlite import sqlite_url
 
 
 @pytest.fixture

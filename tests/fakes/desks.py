@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ai_engine.dispatch.database import Database, sqlite_url
+from ai_engine.dispatch.database import Database
 from ai_engine.dispatch.desk import Dispatch
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.dispatch.store import Store
+from ai_engine.host.sqlite import sqlite_url
 from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import CalendarUnreachable, Urls
 from ai_engine.jobs.record import CallRecord

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI
 
+from ai_engine.host.listener import Listener
 from ai_engine.jobs.ports import Assignment, Attempt, RouteContext, Urls
 from ai_engine.jobs.settings import Server, Twilio
 from ai_engine.jobs.status import Progress
 from ai_engine.protocol.media_streams import Event, SoundReceived, StreamStarted, encode_mark, encode_sound
 from ai_engine.telephony.twilio import TwilioTelephony
-from ai_engine.web.listener import Listener
 from tests.fakes.twilio_fake import ACCOUNT, FROM, TOKEN, TwilioServer
 
 PUBLIC = "https://voice.example.com"

@@ -12,9 +12,9 @@ from fastapi import APIRouter, WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from ai_engine.host.listener import Listener
 from ai_engine.jobs.ports import RouteContext, Telephony
 from ai_engine.web.gate import Gate
-from ai_engine.web.listener import Listener
 from tests.fakes.front_door import TOKEN, front_door
 
 REQUEST = {"to": "+14155550123", "prompt": "Say hello."}
@@ -145,7 +145,7 @@ async def test_a_body_that_never_comes() -> None:
 
 
 async def test_headers_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_engine.web.listener._HEADER_SECONDS", 0.05)
+    monkeypatch.setattr("ai_engine.host.listener._HEADER_SECONDS", 0.05)
     async with front_door(telephony=toys()) as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
         async with asyncio.timeout(5), connect(f"{door.url.replace('http', 'ws')}/toy/stream") as stream:
