@@ -108,10 +108,7 @@ class Doorkeeper:
         told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         if peer is None or not told or not (peer.is_loopback or any(peer in proxy for proxy in self._proxies)):
             return _group(peer)
-        try:
-            return _group(ip_address(told))
-        except ValueError:
-            return _group(peer)
+        return _group(_ip(told) or peer)
 
 
 def _digest(token: str) -> bytes:
@@ -128,8 +125,13 @@ def _later(seconds: int) -> Mapping[str, str]:
 
 
 def _peer(scope: Scope) -> IPv4Address | IPv6Address | None:
+    return _ip((scope.get("client") or ("",))[0].partition("%")[0])
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """What a socket for both kinds calls ``::ffff:192.0.2.1`` is 192.0.2.1."""
     try:
-        address = ip_address((scope.get("client") or ("",))[0].partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

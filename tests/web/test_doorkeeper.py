@@ -107,6 +107,7 @@ async def test_a_stale_token_shuts_nobody_else_out() -> None:
         ("127.0.0.1", "203.0.113.1", "203.0.113.2", False),  # through a tunnel: two people
         ("127.0.0.1", "203.0.113.1", "203.0.113.1", True),
         ("10.0.0.1", "203.0.113.1", "203.0.113.2", False),  # through a trusted proxy
+        ("10.0.0.1", "::ffff:203.0.113.1", "::ffff:203.0.113.2", False),  # one socket for both kinds
         ("10.0.0.1", "spoofed, 203.0.113.1", "other, 203.0.113.1", True),  # what the proxy itself saw counts
         ("10.9.9.9", "203.0.113.1", "203.0.113.2", True),  # who is not trusted may say what they like
         ("10.0.0.1", "nonsense", "rubbish", True),
