@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -287,8 +287,13 @@ def test_the_agents_tones_arrive_in_order_and_whole(evidence: Evidence) -> None:
     assert_tones(caller.heard(greeted, call.moments["replied"] + PAUSE), REPLY_HZ)
     rate = caller.phone.rate
     heard = pcm_of(caller.phone.recordings().heard)
-    greeting = [tone.hz for tone in tones_in(heard, rate)][: len(GREETING_HZ)]
+    # A phone whose processor was busy elsewhere for a moment repeats or tears a tone; what reached it is seen above.
+    greeting = _without_repeats([tone.hz for tone in tones_in(heard, rate)])
     assert greeting[: len(carried)] == pytest.approx(GREETING_HZ[:-1] if rate == 16000 else carried, abs=15)
+
+
+def _without_repeats(heard: Sequence[float]) -> list[float]:
+    return [hz for before, hz in zip([0.0, *heard], heard, strict=False) if abs(hz - before) > 15]
 
 
 def test_the_callers_voice_arrives(evidence: Evidence) -> None:

@@ -69,6 +69,8 @@ class Script:
     """False: it goes on only when ``FakeCall.pick_up`` is called."""
     late: frozenset[str] = frozenset()
     """Statuses whose callbacks are held back until the call is over: ``initiated``, ``ringing``, ``in-progress``."""
+    lingers: bool = False
+    """Once its stream has ended, it goes on until somebody ends it."""
     copies: int = 1
     """How often each status callback is sent."""
 
@@ -235,6 +237,8 @@ class FakeCall:
             stream = verb.find("Stream") if verb.tag == "Connect" else None
             if stream is not None:
                 await self._stream(stream)
+                if self.script.lingers:
+                    await self._until_left()
             elif verb.tag == "Dial":
                 await self._dial(verb)
             elif verb.tag == "Hangup":
