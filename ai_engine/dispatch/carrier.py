@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ai_engine.dispatch.bell import Bell
-from ai_engine.dispatch.outcomes import broken_promise, event_of, outcome_of
+from ai_engine.dispatch.outcomes import broken_promise, event_of
 from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rows import KnownAttempt, KnownBooking, came_to_something
 from ai_engine.dispatch.store import PUT_OFF, Store
@@ -188,8 +188,10 @@ class Carrier:
 
     async def until_done(self, call_id: str, number: int) -> bool:
         with self._bell.ear(call_id) as ear:
-            while (record := await self._record(call_id)) is not None and not record.settled:
-                known = await asyncio.to_thread(self._store.attempt, call_id, number)
+            while (standing := await asyncio.to_thread(self._store.standing, call_id, number)) is not None:
+                record, known = standing.record, standing.latest
+                if record.settled:
+                    return False
                 if known is None or known.state == PUT_OFF:
                     return True
                 if known.over and call_id not in self.live and not await self._undecided(call_id):
@@ -215,15 +217,9 @@ class Carrier:
         self._bell.ring(call_id)
 
     async def settle(self, call_id: str) -> bool:
-        record = await self._record(call_id)
-        if record is None:
+        settled = await asyncio.to_thread(self._store.settle, call_id)
+        if settled is None:
             return False
-        changes: dict[str, Any] = {"outcome": outcome_of(record)}
-        if not record.status.over:
-            changes["status"] = Status.CANCELED
-        if record.scheduled_event is None and (broken := await self._broken_promise(call_id)):
-            changes["last_error"] = broken
-        settled, _ = await asyncio.to_thread(lambda: self._store.settle(call_id, **changes))
         return came_to_something(settled) or (
             self._settings.notify.on_failure and settled.status is not Status.CANCELED
         )

@@ -87,10 +87,16 @@ def change_attempt(connection: Connection, call_id: str, number: int, **values: 
 
 def read_booking(connection: Connection, key: str) -> KnownBooking | None:
     row = connection.execute(select(bookings).where(bookings.c.key == key)).first()
-    return None if row is None else known_booking(row)
+    return None if row is None else _known_booking(row)
 
 
-def known_booking(row: Row[Any]) -> KnownBooking:
+def read_bookings(connection: Connection, call_id: str) -> list[KnownBooking]:
+    """The oldest first."""
+    query = select(bookings).where(bookings.c.call_id == call_id).order_by(bookings.c.asked_at)
+    return [_known_booking(row) for row in connection.execute(query)]
+
+
+def _known_booking(row: Row[Any]) -> KnownBooking:
     return KnownBooking(row.key, row.call_id, json.loads(row.body), row.state, json.loads(row.result), row.answered_at)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from ai_engine.dispatch.database import Database, attempts, bookings, calls, timeline
+from ai_engine.dispatch.outcomes import broken_promise, outcome_of
 from ai_engine.dispatch.rows import (
     KnownAttempt,
     KnownBooking,
@@ -18,10 +19,10 @@ from ai_engine.dispatch.rows import (
     change_attempt,
     change_record,
     is_attempt,
-    known_booking,
     moment,
     read_attempt,
     read_booking,
+    read_bookings,
     read_record,
     require_record,
     written,
@@ -87,10 +88,13 @@ class Store:
         with self._database.transaction() as connection:
             return read_record(connection, call_id)
 
-    def standing(self, call_id: str) -> Standing | None:
+    def standing(self, call_id: str, number: int | None = None) -> Standing | None:
+        """Both of one moment: the record, and the attempt ``number``, or the one that was begun last."""
         with self._database.transaction() as connection:
             record = read_record(connection, call_id)
-            return None if record is None else Standing(record, read_attempt(connection, call_id, record.attempt))
+            if record is None:
+                return None
+            return Standing(record, read_attempt(connection, call_id, record.attempt if number is None else number))
 
     def calls(self, limit: int, status: str | None) -> list[CallRecord]:
         """The newest first."""
@@ -105,19 +109,24 @@ class Store:
         with self._database.transaction() as connection:
             return change_record(connection, call_id, self._clock(), changes)
 
-    def settle(self, call_id: str, **changes: Any) -> tuple[CallRecord, bool]:
-        """Nothing more will happen to the call; and whether that is new."""
+    def settle(self, call_id: str) -> CallRecord | None:
+        """Nothing more will happen to the call, and what has happened is what it came to; None: there is none."""
         with self._database.transaction() as connection:
-            record = require_record(connection, call_id)
-            if record.settled:
-                return record, False
+            record = read_record(connection, call_id)
+            if record is None or record.settled:
+                return record
             now = self._clock()
             self._end_attempts(connection, call_id, now)
-            changes = {"completed_at": moment(now), "next_attempt_at": None, **changes}
-            record = change_record(connection, call_id, now, changes)
+            changes: dict[str, Any] = {"outcome": outcome_of(record)}
+            if not record.status.over:
+                changes["status"] = Status.CANCELED
+            if record.scheduled_event is None and (broken := broken_promise(read_bookings(connection, call_id))):
+                changes["last_error"] = broken
+            ended = {"completed_at": moment(now), "next_attempt_at": None}
+            record = change_record(connection, call_id, now, {**changes, **ended})
             connection.execute(update(calls).where(calls.c.id == call_id).values(settled_at=now))
             add_note(connection, call_id, now, "settled", record.outcome or record.status, record.attempt)
-            return record, True
+            return record
 
     def cancel(self, call_id: str) -> bool:
         """Nobody wants the call any more, nor an attempt that is under way. False where that is nothing new."""
@@ -305,9 +314,8 @@ class Store:
 
     def bookings_of(self, call_id: str) -> list[KnownBooking]:
         """The oldest first."""
-        query = select(bookings).where(bookings.c.call_id == call_id).order_by(bookings.c.asked_at)
         with self._database.transaction() as connection:
-            return [known_booking(row) for row in connection.execute(query)]
+            return read_bookings(connection, call_id)
 
     def owed_bookings(self) -> list[str]:
         """Keys of those that the calendar has not answered."""

@@ -1,17 +1,28 @@
 """What happens at the same time: somebody cancels, books or answers while the desk does something else."""
 
 import asyncio
+import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ai_engine.jobs.ports import Attempt, Started, Urls
+from ai_engine.dispatch.bell import Bell
+from ai_engine.dispatch.carrier import Carrier
+from ai_engine.dispatch.database import Database
+from ai_engine.dispatch.permission import Permission
+from ai_engine.dispatch.rows import Standing
+from ai_engine.dispatch.store import Store
+from ai_engine.host.sqlite import sqlite_url
+from ai_engine.jobs.ports import Assignment, Attempt, Started, Urls
+from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.request import CallRequest, Report
+from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.jobs.status import Status
 from tests.dispatch.test_calls_carried_through import answered, booking, hang_up
-from tests.fakes.desks import BOOK, PaperCalendar, open_desk
+from tests.fakes.desks import BOOK, FAST, PaperCalendar, open_desk
 from tests.fakes.toy_network import ANSWERED, BUSY, DONE, ToyNetwork
 
 LATER: Mapping[str, Any] = {"retry": {"initial_delay_ms": 600_000}}
@@ -121,6 +132,61 @@ async def test_nobody_is_told_twice_of_an_appointment_made_as_the_call_ends(tmp_
 
 
 # -- news --------------------------------------------------------------------------------------------------
+
+
+async def test_an_end_that_is_told_between_two_looks_is_not_overlooked(tmp_path: Path) -> None:
+    """A record of before it and an attempt of after it would say that nobody need be dialled again."""
+
+    class Overtaken(Store):
+        """The news comes just after its reader has read."""
+
+        def call(self, call_id: str) -> CallRecord | None:
+            return self._then_news(call_id, super().call(call_id))
+
+        def standing(self, call_id: str, number: int | None = None) -> Standing | None:
+            return self._then_news(call_id, super().standing(call_id, number))
+
+        def _then_news(self, call_id: str, read: Any) -> Any:
+            if self.progress(call_id, 1, BUSY):
+                bell.ring(call_id)
+            return read
+
+    settings = CallAgentSettings.model_validate_json(json.dumps(FAST))
+    database, bell, network = Database(sqlite_url(tmp_path / "calls.sqlite")), Bell(), ToyNetwork()
+    store = Overtaken(database, time.time)
+    carrier = Carrier(
+        settings,
+        network,
+        store,
+        bell,
+        Permission(settings, ()),
+        PaperCalendar(),
+        notify=_nobody,
+        urls=_nowhere,
+        assign=_nothing,
+        clock=time.time,
+        chance=lambda: 0.5,
+    )
+    try:
+        store.add_call("one", CallRequest.model_validate(BOOK), "mock")
+        store.queue_attempt("one", 1)
+        assert store.begin_attempt("one", 1, 20, 3600.0) == 0.0
+        async with asyncio.timeout(10):
+            assert await carrier.until_done("one", 1), "nobody dials again"
+    finally:
+        database.close()
+
+
+async def _nobody(_: CallRecord) -> bool | None:
+    return None
+
+
+async def _nowhere() -> Urls:
+    raise AssertionError("nobody dials")
+
+
+def _nothing(_: CallRecord, __: str) -> Assignment:
+    raise AssertionError("nobody dials")
 
 
 async def test_news_that_comes_before_the_dial_is_written_down(tmp_path: Path) -> None:
