@@ -22,6 +22,7 @@ from ai_engine.config.sound import (
 from ai_engine.config.tools import ToolsSection
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, Word
+from ai_engine.switchboard.settings import StudioSettings
 
 Place = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""
@@ -141,6 +142,8 @@ class ConfigFile(Section):
     logging: Logging = Logging()
     call_agent: CallAgentSettings | None = None
     """Calls that the engine places, and appointments it makes; absent: there are none."""
+    studio: StudioSettings | None = None
+    """Numbers, agents and calls, looked after with `studio`; absent: there is none of that. Needs `call_agent`."""
 
     def contradictions(self) -> Iterator[tuple[Place, str]]:
         """Values that are right alone and wrong together: where, and what to do."""
@@ -159,6 +162,7 @@ class ConfigFile(Section):
                 yield ("agents", name), why
         yield from self.tools.contradictions(calls=self.call_agent is not None)
         yield from self._call_agent_contradictions()
+        yield from self._studio_contradictions()
         for name in self.pipelines:
             if name in self.providers or name in AGENTS:
                 yield ("pipelines", name), f"there is a provider {name!r} too: one of them needs another name"
@@ -186,6 +190,10 @@ class ConfigFile(Section):
                 ("asterisk", "dead_man_seconds"),
                 "must be more than one and a half times request_seconds, and 2 s: one slow request would end a call",
             )
+
+    def _studio_contradictions(self) -> Iterator[tuple[Place, str]]:
+        if self.studio is not None and (self.call_agent is None or not self.call_agent.enabled):
+            yield ("studio",), "needs a `call_agent` section, whose HTTP server and rules it shares"
 
     def _call_agent_contradictions(self) -> Iterator[tuple[Place, str]]:
         if self.call_agent is None:

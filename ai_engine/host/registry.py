@@ -1,0 +1,86 @@
+"""Which engines run on this machine: a file each, which nobody else may read."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+_SAME_SECONDS = 0.05
+"""What a start time may differ by after it was written and read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A running engine."""
+
+    id: str
+    pid: int
+    process_started: float
+    """Epoch seconds, as ``started_of`` has it: another process may get the same pid later."""
+    url: str
+    """Of its HTTP API."""
+    token: str = field(repr=False)
+    """A bearer token of this run, for whoever can read this file."""
+    config: str
+    """The path of its configuration, absolute."""
+
+
+class Registry:
+    """A folder of entries. Every method may raise OSError."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "run"
+
+    def enter(self, entry: Entry) -> None:
+        """Whole, or not at all; an entry of the same id is replaced."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, new = tempfile.mkstemp(dir=self._directory, prefix=".new-")  # readable by us alone
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(entry), file)
+            Path(new).replace(self._path(entry.id))
+        except BaseException:
+            Path(new).unlink(missing_ok=True)
+            raise
+
+    def leave(self, id: str) -> None:
+        """May be called without ``enter``, and again."""
+        self._path(id).unlink(missing_ok=True)
+
+    def living(self) -> list[Entry]:
+        """The first to start comes first; what the dead have left is removed."""
+        found: list[Entry] = []
+        for path, entry in self._entries():
+            if entry is not None and _lives(entry):
+                found.append(entry)
+            else:
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda entry: (entry.process_started, entry.id))
+
+    def _entries(self) -> Iterator[tuple[Path, Entry | None]]:
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                yield path, Entry(**json.loads(path.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                continue
+            except (ValueError, TypeError):
+                yield path, None
+
+    def _path(self, id: str) -> Path:
+        return self._directory / f"{id}.json"
+
+
+def started_of(pid: int) -> float:
+    """When the process was started; 0 where there is none."""
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return 0.0
+
+
+def _lives(entry: Entry) -> bool:
+    return abs(started_of(entry.pid) - entry.process_started) < _SAME_SECONDS
