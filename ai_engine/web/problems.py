@@ -11,12 +11,16 @@ from starlette.responses import JSONResponse
 from ai_engine.jobs.request import CallRequest
 
 Kind = Literal[
+    "asterisk",
     "bad-request",
     "call-refused",
     "failed",
     "key-reused",
     "no-such-call",
     "not-allowed",
+    "not-capable",
+    "not-found",
+    "refused",
     "too-large",
     "too-slow",
     "unreachable",
