@@ -1,22 +1,17 @@
 """From file, ``.env`` and environment to one checked ``EngineConfig``."""
 
-import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from ai_engine.config.call_agent_file import complete
 from ai_engine.config.model import ConfigFile, EngineConfig, Place, Secrets
-from ai_engine.config.overrides import SECRETS, Given, Origin, apply, gather
+from ai_engine.config.overrides import SECRETS, Given, apply, gather
+from ai_engine.config.problems import Problems, check, dotted
 from ai_engine.config.yaml_lines import Document, read
 from ai_engine.errors import ConfigError
 
-_SECRET_WORDS = ("password", "secret", "token", "api_key", "username")
+_SECRETS_GO = f"set {' and '.join(SECRETS)} in .env or the environment"
 
 
 def load(
@@ -29,7 +24,7 @@ def load(
     given = gather(environ, env_file)
     document = _read_file(path)
     call_agent_section = complete(document, given, path.parent)
-    problems = _Problems(path, document, call_agent_section.origins | apply(document.data, given))
+    problems = Problems(path, document, call_agent_section.origins | apply(document.data, given))
     for place, line, why in document.problems:
         problems.at_line(line, place, why)
     for origin, why in call_agent_section.problems:
@@ -38,7 +33,7 @@ def load(
     for _, why in file.strangers(also) if file else ():
         problems.add(why)
     for name, place in file.secrets_missing() if file else ():
-        problems.add(f"environment {name}: not set, and {_dotted(place)} needs it; write it into .env")
+        problems.add(f"environment {name}: not set, and {dotted(place)} needs it; write it into .env")
     secrets = _check_secrets(given, file.keys_needed(also) if file and not problems else {}, problems)
     if problems or file is None or secrets is None:
         raise ConfigError(str(problems))
@@ -58,157 +53,24 @@ def _read_file(path: Path) -> Document:
     return document
 
 
-def _check_file(data: dict[str, Any], problems: "_Problems") -> ConfigFile | None:
-    try:
-        # By way of JSON, so that strict types still take a list where a tuple is kept.
-        file = ConfigFile.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            place = _without_tags(detail["loc"], data)
-            problems.at(place, _sentence(detail, problems.spelled(place, _known_fields(place, data))))
+def _check_file(data: dict[str, Any], problems: Problems) -> ConfigFile | None:
+    file = check(ConfigFile, data, problems, lambda place: "" if place[0] == "call_agent" else _SECRETS_GO)
+    if file is None:
         return None
     for place, why in file.contradictions():
         problems.at(place, why)
     return file
 
 
-def _check_secrets(given: Mapping[str, Given], keys: Mapping[str, Place], problems: "_Problems") -> Secrets | None:
+def _check_secrets(given: Mapping[str, Given], keys: Mapping[str, Place], problems: Problems) -> Secrets | None:
     missing = [name for name in SECRETS if name not in given]
     for name in missing:
         problems.add(f"environment {name}: not set; write it into .env (see .env.example)")
     for name, place in keys.items():
         if name not in given:
             missing.append(name)
-            problems.add(f"environment {name}: not set, and {_dotted(place)} needs it; write it into .env")
+            problems.add(f"environment {name}: not set, and {dotted(place)} needs it; write it into .env")
     if missing:
         return None
     values = {field: given[name].value for name, field in SECRETS.items()}
     return Secrets.model_validate({**values, "keys": {name: given[name].value for name in keys}}, strict=False)
-
-
-def _without_tags(place: Place, data: Any) -> Place:
-    """pydantic names, among the keys that lead to a value, the type it took a section to be of."""
-    kept: list[str | int] = []
-    for index, key in enumerate(place):
-        tagged = isinstance(data, dict) and key not in data and data.get("type", kept[-1] if kept else None) == key
-        if tagged and index + 1 < len(place):
-            continue
-        kept.append(key)
-        try:
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            data = None
-    return tuple(kept)
-
-
-class _Problems:
-    """Collects sentences; says of each place whether the file or the environment put the value there."""
-
-    def __init__(self, path: Path, document: Document, origins: Mapping[Place, Origin]) -> None:
-        self._path = path
-        self._document = document
-        self._origins = origins
-        self._found: list[tuple[tuple[int, int], str]] = []
-        """With their order: the environment, the lines of the file, those of another file."""
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def __str__(self) -> str:
-        return "\n".join(text for _, text in sorted(self._found, key=lambda found: found[0]))
-
-    def add(self, text: str) -> None:
-        self._found.append(((0, 0), text))
-
-    def at(self, place: Place, why: str) -> None:
-        if (found := self._origin(place)) is None:
-            self.at_line(self._document.line(place), place, why)
-        else:
-            self.at_origin(*found, why)
-
-    def at_origin(self, origin: Origin, below: Place, why: str) -> None:
-        name = _dotted(origin.called(below))
-        order = (2, origin.line) if origin.line else (0, 0)
-        self._found.append((order, f"{origin.where}: {name}: {why}" if name else f"{origin.where}: {why}"))
-
-    def spelled(self, place: Place, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """``keys`` as they are written where the value of ``place`` stands."""
-        found = self._origin(place)
-        return keys if found is None else tuple(map(found[0].spell, keys))
-
-    def _origin(self, place: Place) -> tuple[Origin, Place] | None:
-        """Of the value, or of the nearest one around it, and the rest of the way."""
-        for length in range(len(place), 0, -1):
-            if (origin := self._origins.get(place[:length])) is not None:
-                return origin, place[length:]
-        return None
-
-    def at_line(self, line: int, place: Place, why: str) -> None:
-        where = f"{_dotted(place)}: " if place else ""
-        self._found.append(((1, line), f"{self._path}:{line}: {where}{why}"))
-
-
-def _dotted(place: Place) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
-
-
-def _sentence(detail: ErrorDetails, known: tuple[str, ...]) -> str:
-    """pydantic's complaint in the words of somebody who edits a file."""
-    match detail["type"]:
-        case "extra_forbidden":
-            return _unknown(str(detail["loc"][-1]), known, own_secrets=detail["loc"][0] == "call_agent")
-        case "missing":
-            return "must be set"
-        case "string_type" if isinstance(detail["input"], int | float):
-            return f'must be text; put it in quotes: "{json.dumps(detail["input"])}"'
-        case "value_error":
-            return detail["msg"].removeprefix("Value error, ")
-        case "union_tag_not_found":
-            return "needs a `type`, since its name is none"
-        case "union_tag_invalid":
-            return f"there is no type {detail['ctx']['tag']!r} (known here: {detail['ctx']['expected_tags']})"
-        case "model_type" | "dict_type" | "mapping_type":
-            return "must be a section with keys of its own"
-    text = detail["msg"].replace("Input should", "must").replace("String should", "must")
-    if isinstance(detail["input"], str | int | float):
-        text += f", not {json.dumps(detail['input'])}"
-    return text
-
-
-def _unknown(key: str, fields: tuple[str, ...], *, own_secrets: bool) -> str:
-    known = sorted(fields)
-    if not own_secrets and any(word in key.lower() for word in _SECRET_WORDS):
-        return (
-            f"secrets do not belong in this file; set {' and '.join(SECRETS)} in .env or the environment, "
-            "and take this line away"
-        )
-    if close := get_close_matches(key, known, n=1):
-        return f"unknown key (did you mean {close[0]}?)"
-    return f"unknown key (known here: {', '.join(known)})"
-
-
-def _known_fields(place: Place, data: Any) -> tuple[str, ...]:
-    """The keys that the model knows beside the last one of ``place``, found by walking down its annotations."""
-    model: Any = ConfigFile
-    for key in place[:-1]:
-        data = data.get(key) if isinstance(data, dict) else None
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(key))
-            model = None if field is None else field.annotation
-        else:  # Mapping[str, Section]
-            model = get_args(model)[-1] if get_args(model) else None
-        model = _section_of(model, (data or {}).get("type", key) if isinstance(data, dict) else key)
-    return tuple(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
-
-
-def _section_of(annotation: Any, type_name: object) -> Any:
-    """Among sections told apart by their ``type``, the one of that name; ``X`` of ``X | None``."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) not in (Union, UnionType):
-        return annotation
-    sections = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    tagged = [
-        kind for kind in sections if "type" in kind.model_fields and kind.model_fields["type"].default == type_name
-    ]
-    return next(iter(tagged or sections), None)
