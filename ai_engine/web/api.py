@@ -1,23 +1,19 @@
 """The operator's HTTP API: ask for calls, and see what becomes of them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import ConfigDict
 
 from ai_engine.jobs.ports import CallDesk
 from ai_engine.jobs.record import CallRecord, TimelineEntry
 from ai_engine.jobs.request import CallRequest, Wire
 from ai_engine.jobs.status import Status, normal
 from ai_engine.web.doorkeeper import Doorkeeper
+from ai_engine.web.guard import NOT_ALLOWED, PROBLEM, guarded, json_only
 from ai_engine.web.intake import take
 from ai_engine.web.problems import Problem
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class PlacedCall(CallRecord):
@@ -39,38 +35,17 @@ class Timeline(Wire):
     entries: tuple[TimelineEntry, ...]
 
 
-class ProblemJson(Wire):
-    """RFC 9457."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    type: str
-    """`urn:offhook:` and what kind of problem it is."""
-    title: str
-    status: int
-    detail: str
-    """What is wrong, and what to do next."""
-    errors: tuple[dict[str, str], ...] = ()
-    """For each key that is wrong, its `pointer` and a `detail`."""
-
-
 CallId = Annotated[str, Path(alias="callId", max_length=100, description="As `POST /calls` gave it.")]
 
-_PROBLEM = {"model": ProblemJson, "content": {"application/problem+json": {}}}
-_NOT_ALLOWED: dict[int | str, dict[str, Any]] = {
-    401: {**_PROBLEM, "description": "No token, or a wrong one"},
-    403: {**_PROBLEM, "description": "Not from this machine, or the rules of the house forbid the call"},
-    429: {**_PROBLEM, "description": "Too many wrong tokens at once"},
-}
-_NO_SUCH_CALL: dict[int | str, dict[str, Any]] = {404: {**_PROBLEM, "description": "There is no such call"}}
+_NO_SUCH_CALL: dict[int | str, dict[str, Any]] = {404: {**PROBLEM, "description": "There is no such call"}}
 
 
 def api_router(desk: CallDesk, doorkeeper: Doorkeeper) -> APIRouter:
     """Its routes; what they raise as Problem is to be answered with."""
     router = APIRouter(
-        route_class=_guarded(doorkeeper),
+        route_class=guarded(doorkeeper.admit),
         tags=["calls"],
-        responses=_NOT_ALLOWED,
+        responses=NOT_ALLOWED,
         # For the OpenAPI document; who may ask is decided before.
         dependencies=[Depends(HTTPBearer(auto_error=False, description="CALL_AGENT_TOKEN of the engine"))],
     )
@@ -78,14 +53,14 @@ def api_router(desk: CallDesk, doorkeeper: Doorkeeper) -> APIRouter:
     @router.post(
         "/calls",
         status_code=202,
-        dependencies=[Depends(_json_only)],
+        dependencies=[Depends(json_only)],
         response_model=PlacedCall,
         responses={
             200: {"model": PlacedCall, "description": "It had been asked for before, with this Idempotency-Key"},
-            400: {**_PROBLEM, "description": "The body is no JSON"},
-            413: {**_PROBLEM, "description": "The body is too large"},
-            415: {**_PROBLEM, "description": "The body does not say that it is JSON"},
-            422: {**_PROBLEM, "description": "A key is wrong, or the Idempotency-Key is another call's"},
+            400: {**PROBLEM, "description": "The body is no JSON"},
+            413: {**PROBLEM, "description": "The body is too large"},
+            415: {**PROBLEM, "description": "The body does not say that it is JSON"},
+            422: {**PROBLEM, "description": "A key is wrong, or the Idempotency-Key is another call's"},
         },
     )
     async def place_call(
@@ -133,27 +108,6 @@ def api_router(desk: CallDesk, doorkeeper: Doorkeeper) -> APIRouter:
         return JSONResponse(_found(call_id, await desk.cancel(call_id)).as_json())
 
     return router
-
-
-def _guarded(doorkeeper: Doorkeeper) -> type[APIRoute]:
-    class GuardedRoute(APIRoute):
-        """Asks the doorkeeper before a body is read: a dependency would be asked after that."""
-
-        def get_route_handler(self) -> Any:
-            handle = super().get_route_handler()
-
-            async def guarded(request: Request) -> Response:
-                await doorkeeper.admit(request.scope)
-                return await handle(request)
-
-            return guarded
-
-    return GuardedRoute
-
-
-def _json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "bad-request", "Send JSON, with 'Content-Type: application/json'.")
 
 
 def _with_key(request: CallRequest, key: str | None) -> CallRequest:

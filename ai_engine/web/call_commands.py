@@ -144,7 +144,7 @@ def came_to_something(record: CallRecord) -> bool:
     """Whether a settled call did what it was for."""
     if record.report is not None and record.report.outcome not in ("success", "unknown"):
         return False
-    return record.outcome in ("scheduled", "reported")
+    return record.outcome in ("scheduled", "reported", "talked")
 
 
 async def _serve_mcp(engine: EngineClient, version: str) -> int:

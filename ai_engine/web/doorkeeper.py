@@ -31,13 +31,20 @@ class Doorkeeper:
     """Asked before a request is read any further."""
 
     def __init__(
-        self, tokens: Sequence[SecretStr], trusted_proxies: Sequence[str] = (), *, penance_seconds: float = 1.0
+        self,
+        tokens: Sequence[SecretStr],
+        trusted_proxies: Sequence[str] = (),
+        *,
+        run_token: SecretStr | None = None,
+        penance_seconds: float = 1.0,
     ) -> None:
-        """Empty tokens are none. An answer to a wrong one takes ``penance_seconds``."""
+        """Empty tokens are none. An answer to a wrong one takes ``penance_seconds``. ``run_token`` is as good as the
+        others, and does not count as one of them: who may ask without a token still may."""
         given = [token.get_secret_value() for token in tokens if token.get_secret_value()]
         if any(len(token) < _SHORTEST_TOKEN for token in given):
             log.warning("a token is easily guessed", shortest=_SHORTEST_TOKEN, advice="openssl rand -hex 32")
         self._digests = [_digest(token) for token in given]
+        self._run = [_digest(run_token.get_secret_value())] if run_token is not None else []
         self._proxies = [ip_network(proxy) for proxy in trusted_proxies]
         self._penance_seconds = penance_seconds
         self._waiting: Counter[str] = Counter()
@@ -50,18 +57,26 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         if self._digests:
             await self._check_token(headers, self._address(scope, headers))
+        elif self._is_known(_bearer(headers)):
+            return
         elif reason := _not_local(scope, headers):
             self.turned_away["not_local"] += 1
             log.warning("request turned away", reason=reason, path=scope["path"])
             raise Problem(403, "not-allowed", f"{reason}. Set CALL_AGENT_TOKEN for the engine, and send it as a bearer"
                           " token: without one only requests from its own machine are taken.")  # fmt: skip
 
+    async def demand_token(self, scope: Scope) -> None:
+        """The same for what nobody may ask without a token, from wherever."""
+        headers = Headers(scope=scope)
+        await self._check_token(headers, self._address(scope, headers))
+
     async def knows(self, scope: Scope) -> bool:
         """Whether an open page may tell more. Raises Problem where a token is sent, and wrong: no page is a place to
         try them."""
-        if self._digests and "authorization" not in Headers(scope=scope):
+        headers = Headers(scope=scope)
+        if self._digests and "authorization" not in headers:
             return False
-        if not self._digests and _not_local(scope, Headers(scope=scope)):
+        if not self._digests and not self._is_known(_bearer(headers)) and _not_local(scope, headers):
             return False
         await self.admit(scope)
         return True
@@ -74,21 +89,25 @@ class Doorkeeper:
         if self._waiting[address] >= _MOST_WAITING or self._waiting.total() >= _MOST_WAITING_IN_ALL:
             self.turned_away["too_many"] += 1
             raise Problem(429, "not-allowed", "Too many wrong tokens at once; try again later.", headers=_later(1))
-        given = headers.getlist("authorization")
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        if scheme.lower() != "bearer":
+        token = _bearer(headers)
+        if token is None:
             self.turned_away["no_token"] += 1
             log.warning("request turned away", reason="no token", address=address)
             raise _unauthorized("Send the engine's CALL_AGENT_TOKEN: 'Authorization: Bearer …'.", "")
-        # All are compared, whichever fits: how long it takes tells nothing.
-        digest = _digest(token.strip())
-        if not sum([hmac.compare_digest(digest, own) for own in self._digests]):
+        if not self._is_known(token):
             self.turned_away["wrong_token"] += 1
             log.warning("request turned away", reason="wrong token", address=address)
             await self._penance(address)
             raise _unauthorized(
                 "This token is none of the engine's; compare it with CALL_AGENT_TOKEN.", "invalid_token"
             )
+
+    def _is_known(self, token: str | None) -> bool:
+        if token is None:
+            return False
+        # All are compared, whichever fits: how long it takes tells nothing.
+        digest = _digest(token)
+        return sum([hmac.compare_digest(digest, own) for own in (*self._digests, *self._run)]) > 0
 
     async def _penance(self, address: str) -> None:
         self._waiting[address] += 1
@@ -109,6 +128,12 @@ class Doorkeeper:
         if peer is None or not told or not (peer.is_loopback or any(peer in proxy for proxy in self._proxies)):
             return _group(peer)
         return _group(_ip(told) or peer)
+
+
+def _bearer(headers: Headers) -> str | None:
+    given = headers.getlist("authorization")
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _digest(token: str) -> bytes:

@@ -1,13 +1,16 @@
 """JSON Schemas of tools as language models like them: whole, and without alternatives that say nothing."""
 
+from collections.abc import Collection
 from typing import Any
 
 from ai_engine.jobs.request import Wire
 
 
-def schema_of(model: type[Wire]) -> dict[str, Any]:
-    """The model's, without references, titles and nulls: what may be null may as well be left out."""
+def schema_of(model: type[Wire], without: Collection[str] = ()) -> dict[str, Any]:
+    """The model's, without references, titles and nulls: what may be null may as well be left out. ``without`` these
+    keys, which are taken all the same."""
     whole = model.model_json_schema(by_alias=True)
+    whole["properties"] = {key: value for key, value in whole["properties"].items() if key not in without}
     plain = _plain(whole, whole.get("$defs", {}))
     assert isinstance(plain, dict)
     return plain

@@ -40,6 +40,9 @@ class StatusQuestion(Wire):
     """As `call_agent` gave it."""
 
 
+_FOR_PROGRAMS = ("ownWords", "maxAttempts", "ringSeconds", "maxSeconds", "variables")
+"""Of a request: what a model would only be confused by."""
+
 _TOOLS = [
     Tool(
         name="call_agent",
@@ -47,7 +50,7 @@ _TOOLS = [
         description="Place a real phone call: an agent dials the number, talks, and either books an appointment (goal"
         " and durationMinutes) or follows free instructions (prompt). Returns a callId at once, long before the call is"
         " over; ask call_agent_status how it went.",
-        input_schema=schema_of(CallRequest),
+        input_schema=schema_of(CallRequest, without=_FOR_PROGRAMS),
         output_schema=schema_of(CallStarted),
         annotations=ToolAnnotations(read_only_hint=False, idempotent_hint=False, open_world_hint=True),
     ),
@@ -111,7 +114,7 @@ def summary(record: CallRecord) -> str:
         parts.append(f"Scheduled: {event.start.isoformat()} to {event.end.isoformat()} ({event.timezone}).")
     if record.report:
         parts.append(f"Report ({record.report.outcome}): {record.report.summary}")
-    if record.settled and record.outcome in (None, "not_scheduled"):
+    if record.settled and not record.request.talks and record.outcome in (None, "not_scheduled"):
         parts.append("Nothing was scheduled." if record.request.books else "Nothing was reported.")
     if record.last_error and record.scheduled_event is None:
         parts.append(f"Last error: {record.last_error}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic_core import ErrorDetails
 from starlette.responses import JSONResponse
 
-from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.request import CallRequest, Wire
 
 Kind = Literal[
     "asterisk",
@@ -65,30 +65,33 @@ class Problem(Exception):
         return JSONResponse(self.as_json(), self.status, self.headers, media_type="application/problem+json")
 
 
-def invalid(errors: Sequence[ErrorDetails]) -> Problem:
-    """What pydantic found, each under the name of its key."""
-    wrong = [_wrong(error) for error in errors]
+def invalid(errors: Sequence[ErrorDetails], model: type[Wire] = CallRequest) -> Problem:
+    """What pydantic found in a ``model``, each under the name of its key."""
+    wrong = [_wrong(error, model) for error in errors]
     detail = "; ".join(f"{one['pointer'].lstrip('/') or 'body'}: {one['detail']}" for one in wrong)
     return Problem(422, "bad-request", detail, errors=wrong)
 
 
-def _wrong(error: ErrorDetails) -> dict[str, str]:
+def _wrong(error: ErrorDetails, model: type[Wire]) -> dict[str, str]:
     # Where FastAPI looked comes first: body, query or path.
     place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-    return {"pointer": "".join(f"/{part}" for part in place[:8])[:_MOST_CHARACTERS], "detail": _said(error, place)}
+    return {
+        "pointer": "".join(f"/{part}" for part in place[:8])[:_MOST_CHARACTERS],
+        "detail": _said(error, place, model),
+    }
 
 
-def _said(error: ErrorDetails, place: Sequence[str]) -> str:
+def _said(error: ErrorDetails, place: Sequence[str], model: type[Wire]) -> str:
     match error["type"]:
         case "extra_forbidden":
-            return f"there is no such key{_meant(place[-1])}"
+            return f"there is no such key{_meant(place[-1], model)}"
         case "missing":
             return "is missing"
         case _:
             return error["msg"].removeprefix("Value error, ")[:_MOST_CHARACTERS]
 
 
-def _meant(word: str) -> str:
-    known = [str(field.alias) for field in CallRequest.model_fields.values()]
+def _meant(word: str, model: type[Wire]) -> str:
+    known = [str(field.alias) for field in model.model_fields.values()]
     close = get_close_matches(word[:100], known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

@@ -21,6 +21,7 @@ from ai_engine.web.gate import Gate
 from ai_engine.web.mcp_door import McpDoor
 from ai_engine.web.mcp_server import mcp_server
 from ai_engine.web.problems import Problem, invalid
+from ai_engine.web.studio_api import Studio, studio_router
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +45,24 @@ class WebServer:
         snapshot: Callable[[], Mapping[str, Any]],
         *,
         version: str = "",
+        studio: Studio | None = None,
         penance_seconds: float = 1.0,
     ) -> None:
         """All routes are there before it listens. ``snapshot`` is plain data for `/health`; it may block, and is called
-        from another thread. An answer to a wrong token takes ``penance_seconds``."""
+        from another thread. Without ``studio`` there is nothing below `/studio`. An answer to a wrong token takes
+        ``penance_seconds``."""
         self._snapshot = snapshot
-        self._doorkeeper = Doorkeeper(tokens, settings.trusted_proxies, penance_seconds=penance_seconds)
+        self._doorkeeper = Doorkeeper(
+            tokens,
+            settings.trusted_proxies,
+            run_token=studio.token if studio is not None else None,
+            penance_seconds=penance_seconds,
+        )
         self._mcp = McpDoor(mcp_server(desk, version), self._doorkeeper)
         app = self._app(version)
         app.include_router(api_router(desk, self._doorkeeper))
+        if studio is not None:
+            app.include_router(studio_router(studio.switchboard, self._doorkeeper))
         app.router.routes.append(Route("/mcp", self._mcp, methods=["POST"]))
         app.include_router(_of_networks(telephony, context), include_in_schema=False)
         self._gate = Gate(app, settings.body_bytes)

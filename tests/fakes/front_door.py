@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from ai_engine.jobs.ports import RouteContext, Telephony, Urls
 from ai_engine.jobs.settings import Server
 from ai_engine.web.server import WebServer
+from ai_engine.web.studio_api import Studio
 from tests.fakes.call_desk import MemoryDesk
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -42,6 +43,7 @@ async def front_door(
     telephony: Sequence[Telephony] = (),
     snapshot: Mapping[str, Any] | None = None,
     penance_seconds: float = 0.01,
+    studio: Studio | None = None,
     **settings: Any,
 ) -> AsyncIterator[FrontDoor]:
     """``settings`` are those of ``call_agent.server``."""
@@ -54,6 +56,7 @@ async def front_door(
         no_calls(),
         lambda: snapshot or {},
         version="1.2",
+        studio=studio,
         penance_seconds=penance_seconds,
     )
     await server.start()
