@@ -17,7 +17,7 @@ PREFIX = "studio-"
 class SipNumber(BaseModel):
     """What `studio number import` takes; nothing in it is a carrier's own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     number: E164
     address: Host
