@@ -1,7 +1,7 @@
 """The few things we ask of Asterisk, typed; the only module that knows aioari."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 import aioari.client
@@ -15,8 +15,9 @@ from ai_engine.session.ports import Leg
 
 _T = TypeVar("_T")
 
-# aioari reports at INFO every answer it has no class for.
+# aioari reports at INFO every answer it has no class for; both tell at DEBUG what is sent, passwords of trunks too.
 logging.getLogger("aioari").setLevel(logging.WARNING)
+logging.getLogger("aioswagger11").setLevel(logging.WARNING)
 
 
 class Ari:
@@ -67,6 +68,10 @@ class Ari:
                 return False
             raise
 
+    async def reload_module(self, name: str) -> None:
+        """Have the module read its configuration files anew; status 404 when it is not loaded."""
+        await self._ask("asterisk", "reloadModule", moduleName=name)
+
     async def event_socket(self) -> aiohttp.ClientWebSocketResponse:
         """Join as our application: from now on its channels come to us."""
         socket: aiohttp.ClientWebSocketResponse = await self._client.swagger.events.eventWebsocket(app=self._app)
@@ -80,6 +85,54 @@ class Ari:
             "get",
             applicationName=self._app,
         )
+
+    # -- PJSIP's objects ---------------------------------------------------------------------------------------
+
+    async def pjsip_endpoints(self) -> dict[str, str]:
+        """Their states (``online``, ``offline``, ``unknown``) by id."""
+        try:
+            return await self._read(
+                lambda found: {str(endpoint["resource"]): str(endpoint.get("state", "unknown")) for endpoint in found},
+                "endpoints",
+                "listByTech",
+                tech="PJSIP",
+            )
+        except AsteriskError as error:
+            if error.status == 404:  # no module has registered the technology
+                return {}
+            raise
+
+    async def pjsip_object(self, kind: str, object_id: str) -> tuple[tuple[str, str], ...] | None:
+        """All its attributes, passwords too, as names with values, or None; an attribute may be there twice."""
+        try:
+            return await self._read(
+                lambda found: tuple((str(field["attribute"]), str(field["value"])) for field in found),
+                "asterisk",
+                "getObject",
+                **_pjsip(kind, object_id),
+            )
+        except AsteriskError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def put_pjsip_object(self, kind: str, object_id: str, fields: Iterable[tuple[str, str]]) -> None:
+        """Create it, or change these attributes of it.
+
+        Status 403: sorcery.conf names no place where objects can be made. 400: an attribute is unknown or wrong.
+        """
+        listed = tuple({"attribute": name, "value": value} for name, value in fields)  # a list would be joined
+        await self._ask("asterisk", "updateObject", **_pjsip(kind, object_id), fields=listed)
+
+    async def delete_pjsip_object(self, kind: str, object_id: str) -> bool:
+        """Whether there was one. Status 403: it stands in a file."""
+        try:
+            await self._ask("asterisk", "deleteObject", **_pjsip(kind, object_id))
+        except AsteriskError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     # -- channels ----------------------------------------------------------------------------------------------
 
@@ -258,3 +311,7 @@ class Ari:
             return read(answer)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AsteriskError(f"{resource}.{request}: Asterisk's answer is not what ARI describes") from error
+
+
+def _pjsip(kind: str, object_id: str) -> dict[str, str]:
+    return {"configClass": "res_pjsip", "objectType": kind, "id": object_id}

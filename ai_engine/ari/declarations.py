@@ -16,6 +16,10 @@ _REQUESTS = (
     ("asterisk", "getInfo", "GET", "/asterisk/info", "only"),
     ("asterisk", "listModules", "GET", "/asterisk/modules", ""),
     ("asterisk", "getModule", "GET", "/asterisk/modules/{moduleName}", ""),
+    ("asterisk", "reloadModule", "PUT", "/asterisk/modules/{moduleName}", ""),
+    ("asterisk", "getObject", "GET", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", ""),
+    ("asterisk", "updateObject", "PUT", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", "fields"),
+    ("asterisk", "deleteObject", "DELETE", "/asterisk/config/dynamic/{configClass}/{objectType}/{id}", ""),
     ("bridges", "list", "GET", "/bridges", ""),
     ("bridges", "createWithId", "POST", "/bridges/{bridgeId}", "type name"),
     ("bridges", "destroy", "DELETE", "/bridges/{bridgeId}", ""),
@@ -54,13 +58,14 @@ _REQUESTS = (
     ("channels", "snoopChannelWithId", "POST", "/channels/{channelId}/snoop/{snoopId}", "spy whisper app"),
     ("channels", "startSilence", "POST", "/channels/{channelId}/silence", ""),
     ("channels", "stopSilence", "DELETE", "/channels/{channelId}/silence", ""),
+    ("endpoints", "listByTech", "GET", "/endpoints/{tech}", ""),
     ("events", "eventWebsocket", "GET", "/events", "app"),
     ("playbacks", "control", "POST", "/playbacks/{playbackId}/control", "operation"),
     ("playbacks", "get", "GET", "/playbacks/{playbackId}", ""),
     ("playbacks", "stop", "DELETE", "/playbacks/{playbackId}", ""),
 )
 
-_IN_BODY = ("variables",)
+_IN_BODY = ("variables", "fields")
 
 
 def declarations() -> dict[str, Any]:

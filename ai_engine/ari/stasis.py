@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -14,6 +14,7 @@ from ai_engine.ari.client import Ari
 from ai_engine.ari.dialer import Dialer
 from ai_engine.ari.leftovers import sweep, tell_what_ended, tidy
 from ai_engine.ari.media_leg import OUR_CHANNELS
+from ai_engine.ari.pbx import AriPbx
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.ari.transport import AriSettings
 from ai_engine.errors import AsteriskError
@@ -59,7 +60,13 @@ class AriApp:
     ``on_call`` owns the call it is given: it lets the call end by itself, then closes it.
     """
 
-    def __init__(self, settings: AriSettings, on_call: Callable[[AriCallControl], None]) -> None:
+    def __init__(
+        self,
+        settings: AriSettings,
+        on_call: Callable[[AriCallControl], None],
+        on_connected: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``on_connected`` is awaited after every connection, beside the events: it delays no call."""
         self.connected = False
         """Whether events arrive."""
         self.ready = asyncio.Event()
@@ -78,6 +85,9 @@ class AriApp:
         self._subscriptions = Subscriptions()
         self.dialer = Dialer(self._subscriptions, self._hand_over)
         """Calls people, and offers those who answer to ``on_call``, too."""
+        self.pbx = AriPbx(lambda: self._ari)
+        """What Asterisk knows of SIP trunks."""
+        self._on_connected = on_connected
         self._ari: Ari | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closed = asyncio.Event()
@@ -130,6 +140,7 @@ class AriApp:
                 self._connected(version, able)
                 self.dialer.connected(ari)
                 self._run_errand(self._set_right(ari, self._socket, held, playing))
+                self._run_errand(self._tell_connected())
                 return await self._read(ari, self._socket)
             finally:
                 self.connected = False
@@ -231,6 +242,14 @@ class AriApp:
                 self.orphans += 1
                 log.warning("orphaned caller found", channel=channel.id, caller=channel.caller_number)
                 self._offer(ari, channel, channel.stasis_args, orphan=True)
+
+    async def _tell_connected(self) -> None:
+        if self._on_connected is None:
+            return
+        try:
+            await self._on_connected()
+        except Exception:  # noqa: BLE001  the edge: calls go on without what was to be done
+            log.exception("not everything was done after the connection to Asterisk")
 
     # -- small work beside the reader ----------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ match = 127.0.0.1
 
 [bench]
 type = endpoint
-transport = loopback
+transport = transport-udp
 context = offhook
 disallow = all
 allow = ulaw

@@ -30,6 +30,8 @@ class Trial:
     phone_user: str
     phone_password: str
     """SIP account for a phone; kept for good, so that a softphone set up once stays registered."""
+    tls_port: int = 0
+    """SIP over TLS; ``sip_port`` is that of UDP and TCP."""
 
     @property
     def ari_url(self) -> str:
@@ -44,6 +46,11 @@ class Trial:
     def etc(self) -> Path:
         """The rendered configuration; files put into ``extensions.d`` there are read on ``dialplan reload``."""
         return Path(self.run_dir) / "etc"
+
+    @property
+    def trunks(self) -> Path:
+        """A folder that ``pjsip.conf`` includes: what ``studio.pjsip_directory`` may name."""
+        return self.etc / "pjsip.d"
 
     @property
     def log(self) -> Path:

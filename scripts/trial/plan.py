@@ -32,7 +32,7 @@ def plan(instance: str, ports: Ports) -> Trial:
         pid=0,
         run_dir=str(run_dir),
         bind=ports.bind,
-        sip_port=ports.sip or _free_port(5160, ports.bind, socket.SOCK_DGRAM),
+        sip_port=ports.sip or _free_port(5160, ports.bind, socket.SOCK_DGRAM, socket.SOCK_STREAM),
         http_port=ports.http or _free_port(8188, "127.0.0.1", socket.SOCK_STREAM),
         rtp_first=rtp_first,
         rtp_last=rtp_first + RTP_BLOCK - 1,
@@ -40,6 +40,7 @@ def plan(instance: str, ports: Ports) -> Trial:
         password=secrets.token_urlsafe(18),
         phone_user="1000",
         phone_password=_kept_secret(run_dir / "phone-password"),
+        tls_port=_free_port(5360, ports.bind, socket.SOCK_STREAM),
     )
 
 
@@ -56,17 +57,22 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _free_port(first: int, address: str, kind: socket.SocketKind) -> int:
+def _free_port(first: int, address: str, *kinds: socket.SocketKind) -> int:
     for port in range(first, first + 100):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if kind is socket.SOCK_STREAM:  # a port whose last connection is just closing counts as free
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError:
-                continue
+        if all(_is_free(port, address, kind) for kind in kinds):
             return port
     raise TrialError(f"no free port from {first} to {first + 99} on {address}")
+
+
+def _is_free(port: int, address: str, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind is socket.SOCK_STREAM:  # a port whose last connection is just closing counts as free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+        return True
 
 
 def _free_rtp_block() -> int:

@@ -78,13 +78,15 @@ async def test_it_listens_on_loopback_alone(asterisk: Trial, phone: BaresipPhone
     assert {address for _, address, _ in served} == {LOOPBACK}
     assert ("tcp", LOOPBACK, asterisk.http_port) in served
     assert ("udp", LOOPBACK, asterisk.sip_port) in served
-    assert len(served) == 4, "ARI, SIP, one call's RTP and RTCP"
+    assert ("tcp", LOOPBACK, asterisk.sip_port) in served
+    assert ("tcp", LOOPBACK, asterisk.tls_port) in served
+    assert len(served) == 6, "ARI, SIP three ways, one call's RTP and RTCP"
     assert len(listeners - served) <= 2
 
 
 def test_passwords_are_for_the_owner_alone(asterisk: Trial) -> None:
     run_dir = Path(asterisk.run_dir)
-    private = [run_dir / "trial.json", run_dir / "phone-password", *(run_dir / "etc").glob("*.conf")]
+    private = [run_dir / "trial.json", run_dir / "phone-password", run_dir / "tls/key.pem", *(run_dir / "etc").glob("*.conf")]
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
 
 

@@ -28,16 +28,25 @@ def _files(run_dir: Path) -> dict[str, str]:
 @pytest.mark.asterisk
 def test_both_ways_give_the_same_files(asterisk: Trial, tmp_path: Path) -> None:
     bind = Ports().bind
-    trial = Trial("", 0, str(tmp_path), bind, 5160, 8188, 20000, 20999, "offhook", "s3cret", "1000", "ph0ne")
+    trial = Trial("", 0, str(tmp_path), bind, 5160, 8188, 20000, 20999, "offhook", "s3cret", "1000", "ph0ne", 5161)
     render(trial, {})
     bare = _files(tmp_path)
+    certificate = (tmp_path / "tls/cert.pem").read_text(encoding="ascii")
     assert _container_start(tmp_path, VALUES).returncode == 0
     contained = _files(tmp_path)
+    assert (tmp_path / "tls/cert.pem").read_text(encoding="ascii") == certificate
     # Where the modules lie is looked up on the spot; this machine has none outside the root directory.
     assert [line for line in bare.pop("asterisk.conf").splitlines() if "astmoddir" not in line] == [
         line for line in contained.pop("asterisk.conf").splitlines() if "astmoddir" not in line
     ]
     assert contained == bare
+
+
+@pytest.mark.asterisk
+def test_a_container_makes_its_own_certificate(tmp_path: Path) -> None:
+    assert _container_start(tmp_path, VALUES).returncode == 0
+    assert (tmp_path / "tls/cert.pem").read_text(encoding="ascii").startswith("-----BEGIN CERTIFICATE-----")
+    assert (tmp_path / "tls/key.pem").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_container_without_a_password_does_not_start(tmp_path: Path) -> None:
