@@ -1,16 +1,20 @@
 """Builds the session of each call from what the configuration says and what this Asterisk can do."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
+from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.openings import agent_for, briefing_for
 from ai_engine.app.sound import Sound
+from ai_engine.app.tool_set import ToolSet
 from ai_engine.app.tools import CallTools
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
@@ -41,12 +45,31 @@ AgentMaker = Callable[[AudioFormat], Agent]
 """Makes the agent of one call, whose line has the given format."""
 
 
+_FOLLOW_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a call is made of that the agents' files may change; it keeps that until its end."""
+
+    config: EngineConfig
+    tools: ToolSet
+    breakers: Mapping[str, Breaker]
+    """Of each provider in use, by name."""
+
+    def has(self, provider: str, config: EngineConfig) -> bool:
+        """Whether ``provider`` is in use, and as in ``config``."""
+        return provider in self.breakers and (
+            self.config.provider_settings(provider) == config.provider_settings(provider)
+        )
+
+
 class CallFactory:
     """Makes sessions. What cannot be loaded is found out here, before the first call."""
 
     def __init__(
         self,
-        config: EngineConfig,
+        live: LiveConfig,
         sound: Sound,
         observers: Sequence[Observer],
         agents: Mapping[str, AgentMaker] | None = None,
@@ -54,17 +77,18 @@ class CallFactory:
     ) -> None:
         """``agents`` by the name of their provider, in place of our own; ``outbound`` where the engine places calls,
         too. Raises ConfigError."""
-        self._config = config
+        self._live = live
+        self._config = config = live.base
         self._sound = sound
         self._outbound = outbound
-        self.tools = CallTools(config, outbound)
-        self._observers = (*observers, *self.tools.observers)
+        self.tools = CallTools(live.now, outbound)
+        self._observers = observers
         self._agents = agents or {}
-        used = [name for agent in config.agents for name in config.providers_of(agent)]
         self._first_out = [OPENAI_PROVIDER] if has_openai(config.call_agent) else []
         """Who runs the agents of calls that we placed, before their own providers."""
-        self.breakers = {name: Breaker() for name in (*used, *self._first_out)}
-        """Of each provider in use, by name."""
+        self.now = Snapshot(live.now, self.tools.now, self._breakers(live.now))
+        """What a call that begins now gets."""
+        self._turn = asyncio.Lock()
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
         self._workers = ThreadPoolExecutor(1, "turn-model")
@@ -72,11 +96,43 @@ class CallFactory:
         for format in self._prompts:
             self._try_ear(format)
 
+    async def refresh(self) -> "Snapshot":
+        """``now``, once the agents' files have been looked at."""
+        if await self._live.refresh() is not self.now.config:
+            async with self._turn:
+                config = self._live.now
+                if config is not self.now.config:
+                    # What a new MCP server needs is read in a thread: it takes as long as a frame of sound.
+                    tools = await asyncio.to_thread(self.tools.prepare, config)
+                    self.tools.adopt(tools)
+                    self.now = Snapshot(config, tools, self._breakers(config, self.now))
+        return self.now
+
+    async def follow(self, seconds: float = _FOLLOW_SECONDS) -> None:
+        """Look at the files every few ``seconds``, until cancelled: a new MCP server is there before its first call."""
+        while self._live.folder is not None:
+            await asyncio.sleep(seconds)
+            await self.refresh()
+
+    def _breakers(self, config: EngineConfig, before: "Snapshot | None" = None) -> dict[str, Breaker]:
+        """Of each provider in use, by name; one that is as it was has the same as ``before``."""
+        used = dict.fromkeys(name for agent in config.agents for name in config.providers_of(agent))
+        return {
+            name: before.breakers[name] if before is not None and before.has(name, config) else Breaker()
+            for name in (*used, *self._first_out)
+        }
+
     async def make(self, control: CallControl) -> CallSession:
         """The session that will hold ``control``'s call. Raises AsteriskError when it cannot be held."""
+        now = await self.refresh()
+        with now.tools.held():
+            return await self._make(control, now)
+
+    async def _make(self, control: CallControl, now: "Snapshot") -> CallSession:
+        config = now.config
         errand = control.assignment or await self._called_before(control.caller_number)
-        name = errand.agent if errand else control.variables.get("agent", self._config.default_agent)
-        if name not in self._config.agents:
+        name = errand.agent if errand else control.variables.get("agent", config.default_agent)
+        if name not in config.agents:
             raise AsteriskError(f"the dialplan asks for agent {name!r}, and there is no such agent")
         if isinstance(control, DialplanCall | MediaStreamCall):
             ways, format, call_id = [Way(control.transport, Downstream.STREAM)], control.format, control.channel_id
@@ -86,29 +142,27 @@ class CallFactory:
             format = await self._format(control, ways)
         dialled = control.variables.get("did") or control.dialled
         facts = {"agent": name, "call_id": call_id, "caller": control.caller_number, "dialled": dialled}
-        found = await self.tools.find_out(name, facts) | (dict(errand.facts) if errand else {})
-        toolbox = self.tools.toolbox(name, errand.tools if errand else ())
+        found = await now.tools.find_out(name, facts) | (dict(errand.facts) if errand else {})
+        toolbox = now.tools.toolbox(name, errand.tools if errand else ())
         said = facts | found
         return CallSession(
             control=control,
             ways=ways,
             format=format,
-            candidates=[self._candidate(provider, format) for provider in self._providers(name, errand)],
+            candidates=[self._candidate(now, provider, format) for provider in self._providers(config, name, errand)],
             briefing=Briefing(
                 call_id=call_id,
-                agent=self._config.agent(name) | _own_voice(errand),
+                agent=config.agent(name) | _own_voice(errand),
                 # That of an errand is complete: what somebody wrote into a request fills no places.
-                greeting=(errand and errand.greeting) or fill_known(self._config.greeting(name), said),
-                prompt="\n".join(
-                    [fill_known(self._config.prompt(name), said), *([errand.instructions] if errand else [])]
-                ),
+                greeting=(errand and errand.greeting) or fill_known(config.greeting(name), said),
+                prompt="\n".join([fill_known(config.prompt(name), said), *([errand.instructions] if errand else [])]),
                 caller_number=control.caller_number,
                 dialled=dialled,
                 tools=toolbox.specs,
                 facts=found,
             ),
             tools=toolbox,
-            observers=self._observers,
+            observers=(*self._observers, *now.tools.observers),
             prompts=self._prompts[format],
             ear=self._ear(format),
             settings=self.settings,
@@ -122,22 +176,22 @@ class CallFactory:
     async def _called_before(self, number: str) -> Assignment | None:
         return None if self._outbound is None else await self._outbound.callback(number)
 
-    def _providers(self, agent: str, errand: Assignment | None) -> Iterable[str]:
-        return dict.fromkeys((*(self._first_out if errand else ()), *self._config.providers_of(agent)))
+    def _providers(self, config: EngineConfig, agent: str, errand: Assignment | None) -> Iterable[str]:
+        return dict.fromkeys((*(self._first_out if errand else ()), *config.providers_of(agent)))
 
     def probed(self) -> list[Candidate]:
         """Every provider in use, to be tried with no call."""
-        return [self._candidate(provider, SLIN8) for provider in self.breakers]
+        return [self._candidate(self.now, provider, SLIN8) for provider in self.now.breakers]
 
     def probe_briefing(self, provider: str) -> Briefing:
         """What ``provider`` is told when it is tried."""
-        return briefing_for(
-            self._config, provider, "probe", self.tools.toolbox(agent_for(self._config, provider)).specs
-        )
+        config = self.now.config
+        return briefing_for(config, provider, "probe", self.tools.toolbox(agent_for(config, provider)).specs)
 
     def close(self) -> None:
         """End the threads. No call may be left."""
         self._workers.shutdown()
+        self._live.close()
 
     async def _format(self, control: AriCallControl, ways: Sequence[Way]) -> AudioFormat:
         """16 kHz for a caller who has it and a leg that can carry it; a caller who is gone will be noticed later."""
@@ -150,14 +204,12 @@ class CallFactory:
             return SLIN8
         return SLIN16 if wanted == 16000 or await control.wideband() else SLIN8
 
-    def _candidate(self, provider: str, format: AudioFormat) -> Candidate:
-        maker = self._agents.get(provider, partial(self._make_agent, provider))
-        return Candidate(provider, partial(maker, format), self.breakers[provider])
+    def _candidate(self, now: "Snapshot", provider: str, format: AudioFormat) -> Candidate:
+        maker = self._agents.get(provider, partial(self._make_agent, now.config, provider))
+        return Candidate(provider, partial(maker, format), now.breakers[provider])
 
-    def _make_agent(self, provider: str, format: AudioFormat) -> Agent:
-        return make_agent(
-            provider, self._config.provider_settings(provider), fitting(self._config, format, self.tools.http)
-        )
+    def _make_agent(self, config: EngineConfig, provider: str, format: AudioFormat) -> Agent:
+        return make_agent(provider, config.provider_settings(provider), fitting(config, format, self.tools.http))
 
     def _ear(self, format: AudioFormat) -> VoiceActivity:
         settings = self.settings.vad

@@ -13,6 +13,7 @@ import structlog
 
 from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
+from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.probes import Probes
 from ai_engine.app.sound import Sound
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
@@ -64,11 +65,12 @@ class App:
         if self._outbound is not None:
             observers.append(self._outbound.transcript)
         self._sound = Sound(config, lambda: self._ari.abilities, lambda call: self._registry.admit(call))
-        self._calls = CallFactory(config, self._sound, observers, agents, self._outbound)
+        self._live = LiveConfig(config)
+        self._calls = CallFactory(self._live, self._sound, observers, agents, self._outbound)
         self._probes = Probes(
             self._calls.probed() if config.health.probe_seconds else (),
             self._calls.probe_briefing,
-            partial(printable, config),
+            partial(printable, self._calls.now.config),
             config.health.probe_seconds,
             self._calls.settings.provider_start_seconds,
         )
@@ -119,6 +121,7 @@ class App:
         self._calls.tools.open()
         beat = asyncio.create_task(self._heartbeat.run())
         probing = asyncio.create_task(self._probes.run())
+        following = asyncio.create_task(self._calls.follow())
         ari = asyncio.create_task(self._ari.run())
         outbound = asyncio.create_task(self._open_outbound())
         stopped = asyncio.create_task(stop.wait())
@@ -127,6 +130,7 @@ class App:
             await asyncio.wait({ari, stopped}, return_when=asyncio.FIRST_COMPLETED)
         outbound.cancel()
         probing.cancel()
+        following.cancel()
         log.info("engine stopping", calls=len(self._registry.calls), drain_seconds=_DRAIN_SECONDS)
         await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
         await asyncio.wait({outbound})
@@ -137,7 +141,7 @@ class App:
         await self._calls.tools.close()
         beat.cancel()
         stopped.cancel()
-        await asyncio.wait({probing})
+        await asyncio.wait({probing, following})
         if not outbound.cancelled():
             outbound.result()
         await ari
@@ -200,10 +204,10 @@ class App:
         }
 
     def _providers(self) -> dict[str, Any]:
-        now = time.monotonic()
+        now, calls = time.monotonic(), self._calls.now
         found: dict[str, Any] = {}
-        for name, breaker in self._calls.breakers.items():
-            settings = self._config.provider_settings(name)
+        for name, breaker in calls.breakers.items():
+            settings = calls.config.provider_settings(name)
             found[name] = {
                 **(probe_local_server(settings.url) if isinstance(settings, LocalSettings) else {}),
                 "left_alone": breaker.is_open(now),

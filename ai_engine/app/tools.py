@@ -1,4 +1,4 @@
-"""Every tool of the engine: which agent has which, before, in and after a call."""
+"""Every tool of the engine, shared by all calls, whichever configuration they began with."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,19 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ai_engine.app.after_call import AfterCall
+from ai_engine.app.tool_set import ToolSet, servers_of
 from ai_engine.config import EngineConfig
 from ai_engine.observe.tool_tally import ToolTally
 from ai_engine.remote.http import SharedHttp
-from ai_engine.session.ports import Observer, Tool
+from ai_engine.session.ports import Tool
 from ai_engine.session.toolbox import Toolbox
-from ai_engine.tools.answer import cut
 from ai_engine.tools.calendar import calendar_tools
 from ai_engine.tools.hangup import Hangup
-from ai_engine.tools.http import HttpTool
 from ai_engine.tools.leave_voicemail import LeaveVoicemail
 from ai_engine.tools.report_call import ReportCall
 from ai_engine.tools.send_dtmf import SendDtmf
-from ai_engine.tools.template import as_text
 from ai_engine.tools.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -31,60 +29,64 @@ _DRAIN_SECONDS = 5.0
 
 
 class CallTools:
-    """Shared by all calls; only what some agent has is made."""
+    """Only what some agent has is made, and closed when no agent nor call has it any more."""
 
     def __init__(self, config: EngineConfig, outbound: "Outbound | None" = None) -> None:
         """``outbound`` where there are a calendar, and calls that were asked for."""
-        self._config = config
-        self._keys = {name: key.get_secret_value() for name, key in config.secrets.keys.items()}
         self.http = SharedHttp()
         """For tools and providers; closed with the tools."""
-        self._named = {agent: config.tools_of(agent) for agent in config.agents}
-        used = {name for names in self._named.values() for name in names}
         self._own = {tool.name: tool for tool in (*_own_tools(config), *_desk_tools(outbound))}
-        self._requests = {
-            name: HttpTool(name, settings, self._keys, self.http)
-            for name, settings in config.tools.http.items()
-            if name in used
-        }
-        self._servers = self._mcp_servers({name.partition(".")[0] for name in used if "." in name})
         self._tally = ToolTally()
-        self._after_call = AfterCall(
-            {agent: [*self._of(agent, "post_call")] for agent in config.agents}, self._tally.count
-        )
-        self.observers: tuple[Observer, ...] = (self._tally, self._after_call)
+        self._is_open = False
+        self._closing: set[asyncio.Task[None]] = set()
+        self._late: list[AfterCall] = []
+        """Of calls that are over."""
+        self._older: list[ToolSet] = []
+        """Of configurations that are no more, but calls are: those that began with them."""
+        self.now = self.prepare(config, {})
+        """Of the configuration as it is."""
+
+    def prepare(self, config: EngineConfig, known: Mapping[str, "McpServer"] | None = None) -> ToolSet:
+        """The tools of another configuration, for ``adopt``; from any thread, blocks."""
+        return ToolSet(
+            config, self._own, servers_of(config, self.now.servers if known is None else known), self._tally, self.http,
+            self._let_go,
+        )  # fmt: skip
+
+    def adopt(self, tools: ToolSet) -> None:
+        """Calls that begin now have ``tools``; those in progress keep theirs."""
+        self._older.append(self.now)
+        self.now = tools
+        self._open_servers()
+        self._let_go()
 
     def open(self) -> None:
         """Begin to connect with MCP servers; returns at once."""
-        for server in self._servers.values():
-            server.open()
+        self._is_open = True
+        self._open_servers()
 
     async def close(self) -> None:
         """Comes after the last call."""
-        servers = (server.close() for server in self._servers.values())
-        await asyncio.gather(self._after_call.drain(_DRAIN_SECONDS), *servers)
+        sets = [self.now, *self._older]
+        servers = {id(server): server for tools in sets for server in tools.servers.values()}
+        after = (*(tools.after_call for tools in sets), *self._late)
+        await asyncio.gather(
+            *(one.drain(_DRAIN_SECONDS) for one in after),
+            *(server.close() for server in servers.values()),
+            *self._closing,
+        )
         await self.http.close()
 
     def toolbox(self, agent: str, also: Iterable[str] = ()) -> Toolbox:
-        """What ``agent`` may use in a call that begins now, and ``also`` these. Raises KeyError."""
-        return Toolbox(self._in_call(agent, also))
-
-    async def find_out(self, agent: str, facts: Mapping[str, str]) -> dict[str, str]:
-        """What the tools before a call found out, by name; empty where they did not. Raises KeyError."""
-        tools = [*self._of(agent, "pre_call")]
-        results = await asyncio.gather(*(tool.ask(facts) for tool in tools))
-        found: dict[str, str] = {}
-        for tool, result in zip(tools, results, strict=True):
-            self._tally.count(tool.name, result)
-            for name in self._config.tools.http[tool.name].result:
-                found[name] = cut(as_text(result["result"][name])) if result["ok"] else ""
-        return found
+        """As ``ToolSet.toolbox``, of a call that begins now."""
+        return self.now.toolbox(agent, also)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `/health`; called from another thread."""
+        after = (*(tools.after_call for tools in (self.now, *self._older)), *self._late)
         return {
             "used": self._tally.snapshot(),
-            "after_calls": self._after_call.pending,
+            "after_calls": sum(one.pending for one in after),
             "mcp": {
                 name: {
                     "up": server.up,
@@ -92,35 +94,30 @@ class CallTools:
                     "refused": server.refused,
                     "connects": server.connects,
                 }
-                for name, server in self._servers.items()
+                for name, server in self.now.servers.items()
             },
         }
 
-    def _in_call(self, agent: str, also: Iterable[str]) -> Iterator[Tool]:
-        for name in dict.fromkeys((*self._named[agent], *also)):
-            server, _, pattern = name.partition(".")
-            if name in self._own:
-                yield self._own[name]
-            elif server in self._servers:
-                yield from (tool for tool in self._servers[server].tools if pattern in ("*", tool.own_name))
-        yield from self._of(agent, "in_call")
+    def _open_servers(self) -> None:
+        for server in self.now.servers.values() if self._is_open else ():
+            if not server.opened:
+                server.open()
 
-    def _of(self, agent: str, when: str) -> Iterator[HttpTool]:
-        for name in self._named[agent]:
-            if name in self._requests and self._config.tools.http[name].when == when:
-                yield self._requests[name]
-
-    def _mcp_servers(self, names: set[str]) -> dict[str, "McpServer"]:
-        if not names:
-            return {}
-        # Most of a second, and 30 MB, that nobody should pay for who has no such server.
-        from ai_engine.tools.mcp import McpServer  # noqa: PLC0415
-
-        return {
-            name: McpServer(name, settings, self._keys)
-            for name, settings in self._config.tools.mcp.items()
-            if name in names
-        }
+    def _let_go(self) -> None:
+        """Close what neither the configuration nor a call has any more."""
+        over = [tools for tools in self._older if not tools.in_use]
+        self._older = [tools for tools in self._older if tools.in_use]
+        needed = {id(server) for tools in (self.now, *self._older) for server in tools.servers.values()}
+        for tools in over:
+            if tools.after_call.pending:
+                self._late.append(tools.after_call)
+            for server in tools.servers.values():
+                if id(server) not in needed:
+                    needed.add(id(server))
+                    closing = asyncio.create_task(server.close(), name=f"close mcp {server.name}")
+                    self._closing.add(closing)
+                    closing.add_done_callback(self._closing.discard)
+        self._late = [one for one in self._late if one.pending]
 
 
 def _own_tools(config: EngineConfig) -> Iterator[Tool]:

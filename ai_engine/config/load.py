@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from ai_engine.config.call_agent_file import complete
 from ai_engine.config.model import ConfigFile, EngineConfig, Place, Secrets
 from ai_engine.config.overrides import SECRETS, Given, apply, gather
@@ -37,8 +39,10 @@ def load(
     secrets = _check_secrets(given, file.keys_needed(also) if file and not problems else {}, problems)
     if problems or file is None or secrets is None:
         raise ConfigError(str(problems))
-    secrets = secrets.model_copy(update={"keys": {**secrets.keys, **file.own_keys()}})
-    return EngineConfig(**{name: getattr(file, name) for name in ConfigFile.model_fields}, secrets=secrets)
+    everything = {name: SecretStr(one.value) for name, one in given.items()} if file.studio else {}
+    secrets = secrets.model_copy(update={"keys": {**secrets.keys, **file.own_keys()}, "given": everything})
+    values = {name: getattr(file, name) for name in ConfigFile.model_fields}
+    return EngineConfig(**values, secrets=secrets, source=path)
 
 
 def _read_file(path: Path) -> Document:

@@ -198,7 +198,7 @@ class ConfigFile(Section):
     def _call_agent_contradictions(self) -> Iterator[tuple[Place, str]]:
         if self.call_agent is None:
             return
-        for place, why in outbound.contradictions(self.call_agent):
+        for place, why in outbound.contradictions(self.call_agent, numbers=self.studio is not None):
             yield ("call_agent", *place), why
         if (agent := self.call_agent.agent) is not None and agent not in self.agents:
             yield ("call_agent", "agent"), f"there is no agent {agent!r} below agents"
@@ -286,12 +286,16 @@ class Secrets(Section):
     ari_password: SecretStr
     keys: Mapping[str, SecretStr] = {}
     """Of the providers, by the name of their variable."""
+    given: Mapping[str, SecretStr] = {}
+    """Everything that was given, where agents' files may need more of it than the file does."""
 
 
 class EngineConfig(ConfigFile):
     """Everything the engine is told once, at its start: the file, the overrides, and the secrets."""
 
     secrets: Secrets
+    source: Annotated[Path, Field(exclude=True)] = Path()
+    """The file."""
 
     def agent(self, name: str) -> dict[str, Any]:
         """The agent as plain data for a briefing (JSON types only). Raises KeyError."""

@@ -92,6 +92,14 @@ class McpServer:
     def up(self) -> bool:
         return self._client is not None
 
+    @property
+    def opened(self) -> bool:
+        return self._running is not None
+
+    def is_for(self, settings: McpServerSettings, keys: Mapping[str, str]) -> bool:
+        """Whether it is what ``settings`` describe, with these secrets."""
+        return settings == self._settings and all(keys.get(name) == key for name, key in self._keys.items())
+
     def open(self) -> None:
         """Begin to connect; returns at once."""
         self._running = asyncio.create_task(self._run(), name=f"mcp {self.name}")

@@ -154,7 +154,7 @@ async def test_each_agent_has_its_own(tmp_path: Path) -> None:
         assert [tool.name for tool in tools.toolbox("plain").specs] == [
             *("hangup", "send_dtmf", "transfer", "leave_voicemail")
         ]
-        assert await tools.find_out("plain", {}) == {}
+        assert await tools.now.find_out("plain", {}) == {}
         assert target.requests == []
         [transfer] = [tool for tool in tools.toolbox("plain").specs if tool.name == "transfer"]
         assert "sales" in transfer.parameters["properties"]["to"]["enum"]
@@ -174,7 +174,7 @@ async def test_tools_of_a_server_appear_once_it_is_up(tmp_path: Path) -> None:
 async def test_tools_before_a_call_run_side_by_side(tmp_path: Path) -> None:
     replies = {"/who": Reply(delay_seconds=0.3, body={"name": "Zoë"}), "/slow": Reply(delay_seconds=30)}
     async with configured(tmp_path, replies) as (config, target), tools_of(config) as tools:
-        looking = asyncio.create_task(tools.find_out("a", {"agent": "a"}))
+        looking = asyncio.create_task(tools.now.find_out("a", {"agent": "a"}))
         await until(lambda: len(target.requests) == 3)
         assert not looking.done()
         assert await looking == {"customer": "Zoë", "visits": "", "city": "", "town": ""}

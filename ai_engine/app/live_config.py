@@ -1,0 +1,154 @@
+"""The configuration as it is now: the one the engine began with, and the agents' files, which may change."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from ai_engine.config import EngineConfig
+from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, with_agent
+from ai_engine.errors import ConfigError
+from ai_engine.switchboard.models import AgentInfo
+
+log = structlog.get_logger(__name__)
+
+_VERSION_DIGITS = 12
+
+Stamp = tuple[int, int, int]
+"""Of a file: another one after each change."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    config: EngineConfig
+    files: Mapping[str, AgentFile]
+    """What is in use, by name."""
+    errors: Mapping[str, tuple[Path, str]]
+    """Files that cannot be used, by name, and why."""
+
+
+class LiveConfig:
+    """A file that cannot be used leaves its agent as it was, or out. May be asked from any thread and any loop."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        """``config`` is what the engine began with. Reads the files; none of them can stop an engine."""
+        self.base = config
+        self.folder = None if config.studio is None else config.studio.agents
+        """Where the files are; None: there are none, and nothing ever changes."""
+        self._stamps: Mapping[Path, Stamp] = {}
+        self._read: dict[Path, AgentFile] = {}
+        self._state = _State(config, {}, {})
+        self._worker = ThreadPoolExecutor(1, "agent files")
+        self.poll()
+
+    @property
+    def now(self) -> EngineConfig:
+        """What a call that begins now gets; another object after each change."""
+        return self._state.config
+
+    async def refresh(self) -> EngineConfig:
+        """``now``, once the files have been looked at; costs a thread's turn, and nothing where there are none."""
+        if self.folder is not None:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self.poll)
+        return self.now
+
+    def close(self) -> None:
+        """End the thread."""
+        self._worker.shutdown()
+
+    def infos(self) -> tuple[AgentInfo, ...]:
+        """Every agent, and every file that is none, by name; without numbers and capabilities."""
+        state = self._state
+        found = {name: self._info(state, name) for name in state.config.agents}
+        for name, (path, error) in state.errors.items():
+            bad = found.get(name) or AgentInfo(name=name, source=str(path), version="")
+            found[name] = bad.model_copy(update={"error": error})
+        return tuple(found[name] for name in sorted(found))
+
+    def _info(self, state: _State, name: str) -> AgentInfo:
+        file, section = state.files.get(name), state.config.agents[name]
+        text = section.model_dump_json().encode()
+        return AgentInfo(
+            name=name,
+            source=str(state.config.source if file is None else file.path),
+            version=hashlib.sha256(text).hexdigest()[:_VERSION_DIGITS] if file is None else file.version,
+            provider=state.config.providers_of(name)[0],
+            language=section.language,
+            not_applicable=() if file is None else file.not_applicable,
+            tools=state.config.tools_of(name),
+        )
+
+    # -- the files -------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Look at the files, and read anew what has changed; blocks. One thread at a time."""
+        if self.folder is None or (stamps := _stamps(self.folder)) == self._stamps:
+            return
+        changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
+        read = {path: file for path, file in self._read.items() if path in stamps}
+        read |= {path: _file(path, self._read.get(path)) for path in changed}
+        self._stamps = stamps
+        if read == self._read:
+            return
+        self._read = read
+        before, self._state = self._state, self._merged()
+        _tell(before, self._state)
+
+    def _merged(self) -> _State:
+        """Those that are in use and as they were come first: what another file does is no harm to them."""
+        used, config = self._state.files, self.base
+        files: dict[str, AgentFile] = {}
+        errors: dict[str, tuple[Path, str]] = {}
+        for file in sorted(self._read.values(), key=lambda file: (used.get(file.name) is not file, file.path)):
+            try:
+                if file.name in files:
+                    raise ConfigError(f"{file.path}:1: there is {files[file.name].path}, too: take one of them away")
+                config = with_agent(config, file)
+                files[file.name] = file
+            except ConfigError as error:
+                errors.setdefault(file.name, (file.path, str(error)))
+        for name in errors.keys() & used.keys() - files.keys():
+            try:
+                config = with_agent(config, used[name])
+                files[name] = used[name]
+            except ConfigError as error:
+                log.error("not even the agent as it was fits any more", agent=name, error=str(error))
+        return _State(config, files, errors)
+
+
+def _stamps(folder: Path) -> dict[Path, Stamp]:
+    found: dict[Path, Stamp] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if path.suffix in SUFFIXES and not entry.name.startswith(".") and entry.is_file():
+                    stat = entry.stat()
+                    found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    except OSError:
+        return found  # no folder, no agents: `studio agent create` makes it
+    return found
+
+
+def _file(path: Path, before: AgentFile | None) -> AgentFile:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return AgentFile(path.stem, path, "", problems=(f"{path}:1: cannot be read: {error}",))
+    return before if before is not None and before.text == text else read_agent(path, text)
+
+
+def _tell(before: _State, now: _State) -> None:
+    for name, file in now.files.items():
+        if before.files.get(name) != file:
+            log.info("agent read", agent=name, file=str(file.path), version=file.version)
+    for name in before.files.keys() - now.files.keys():
+        log.info("agent gone", agent=name)
+    for name, (path, error) in now.errors.items():
+        if before.errors.get(name) != (path, error):
+            log.error("agent cannot be used", agent=name, file=str(path), error=error, kept=name in now.files)

@@ -1,0 +1,144 @@
+"""Agents' files as the engine sees them: a change is for the next call, and a mistake harms no other agent."""
+
+from pathlib import Path
+
+import pytest
+
+from ai_engine.app.live_config import LiveConfig
+from ai_engine.config import load
+from ai_engine.switchboard.models import AgentInfo
+
+FILE = Path("c.yaml")
+SECRETS = {
+    "ASTERISK_ARI_USERNAME": "offhook",
+    "ASTERISK_ARI_PASSWORD": "swordfish",
+    "CALL_AGENT_TOKEN": "t",
+    "OPENAI_API_KEY": "sk-given",
+}
+BASE = """\
+default_agent: base
+agents:
+  base: {greeting: I am of the configuration.}
+call_agent: {enabled: true, telephony: {provider: mock}}
+studio: {agents: agents}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FILE.write_text(BASE)
+    Path("agents").mkdir()
+    return Path("agents")
+
+
+def live_of() -> LiveConfig:
+    return LiveConfig(load(FILE, SECRETS))
+
+
+def info(live: LiveConfig, name: str) -> AgentInfo:
+    return next(one for one in live.infos() if one.name == name)
+
+
+def test_an_agent_of_a_file_is_like_one_of_the_configuration(folder: Path) -> None:
+    (folder / "shop.yaml").write_text("greeting: Hello from the shop.\nlanguage: de-DE\n")
+    live = live_of()
+    assert (live.now.greeting("shop"), live.now.agent("shop")["language"]) == ("Hello from the shop.", "de-DE")
+    assert live.now.agent("shop") == {**live.now.agent("base"), "name": "shop", "language": "de-DE"}
+    assert info(live, "shop").source == "agents/shop.yaml"
+    assert info(live, "base").source == "c.yaml"
+    live.close()
+
+
+async def test_a_change_is_for_the_next_one_who_asks(folder: Path) -> None:
+    live = live_of()
+    first = live.now
+    assert await live.refresh() is first
+    (folder / "shop.yaml").write_text("greeting: One.\n")
+    second = await live.refresh()
+    version = info(live, "shop").version
+    (folder / "shop.yaml").write_text("greeting: Two.\n")
+    third = await live.refresh()
+    assert ("shop" in first.agents, second.greeting("shop"), third.greeting("shop")) == (False, "One.", "Two.")
+    assert info(live, "shop").version != version
+    (folder / "shop.yaml").unlink()
+    assert "shop" not in (await live.refresh()).agents
+    live.close()
+
+
+async def test_a_mistake_leaves_the_agent_as_it_was_and_is_told_with_its_line(folder: Path) -> None:
+    live = live_of()
+    (folder / "shop.yaml").write_text("greeting: One.\n")
+    (folder / "other.yaml").write_text("language: en\n")
+    await live.refresh()
+    (folder / "shop.yaml").write_text("language: en\ngreting: Two.\n")
+    (folder / "other.yaml").write_text("language: fr\n")
+    config = await live.refresh()
+    assert (config.greeting("shop"), config.agents["other"].language) == ("One.", "fr")
+    assert info(live, "shop").error == "agents/shop.yaml:2: greting: unknown key (did you mean greeting?)"
+    assert info(live, "other").error == ""
+    (folder / "shop.yaml").write_text("greeting: Three.\n")
+    assert (await live.refresh()).greeting("shop") == "Three."
+    assert info(live, "shop").error == ""
+    live.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "agents/base.yaml:1: there is an agent 'base' below `agents` of the configuration, too:"),
+        ("provider: nobody", "agents/base.yaml:1: provider: there is no provider 'nobody'"),
+        ("tools: [hangup,\n  sing]", "agents/base.yaml:2: tools[1]: there is no tool 'sing'"),
+        ("pipelines:\n  mine: {stt: local, llm: local}", "agents/base.yaml:2: pipelines.mine.tts: must be set"),
+        ("- a", "agents/base.yaml:1: must be keys with values"),
+        ("greeting: [", "agents/base.yaml:1: this is not YAML"),
+        ("provider: deepgram", "agents/base.yaml:1: provider: DEEPGRAM_API_KEY is not set; write it into .env"),
+        ("api_key: x", "agents/base.yaml:1: api_key: secrets do not belong in this file; write the name"),
+        ("\nproviders:\n  local: {url: 'ws://h:1/v1'}", "agents/base.yaml:3: providers.local: 'local' is something"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_with_file_and_line(folder: Path, text: str, error: str) -> None:
+    name = "base" if not text else "bad"
+    (folder / f"{name}.yaml").write_text(text)
+    FILE.write_text(BASE + "providers: {local: {url: 'ws://other:1/v1'}}\n")
+    live = live_of()
+    assert info(live, name).error.startswith(error.replace("base", name))
+    assert live.now.greeting("base") == "I am of the configuration."
+    live.close()
+
+
+def test_what_an_agent_brings_along(folder: Path) -> None:
+    (folder / "shop.yaml").write_text(
+        "provider: mine\nproviders: {mine: {type: openai_realtime, voice: ash}}\n"
+        "mcp: {crm: {url: 'http://127.0.0.1:1/mcp', headers: {X-Key: '${OPENAI_API_KEY}'}}}\n"
+    )
+    live = live_of()
+    config = live.now
+    assert config.providers_of("shop") == ("mine",)
+    assert config.tools_of("shop") == (*config.tools.own, "crm.*")
+    assert config.secrets.keys["OPENAI_API_KEY"].get_secret_value() == "sk-given"
+    assert "OPENAI_API_KEY" not in live.base.secrets.keys
+    live.close()
+
+
+async def test_two_agents_with_something_else_of_the_same_name(folder: Path) -> None:
+    (folder / "a.yaml").write_text("provider: mine\nproviders: {mine: {type: local, url: 'ws://a:1/v1'}}\n")
+    live = live_of()
+    (folder / "0.yaml").write_text("provider: mine\nproviders: {mine: {type: local, url: 'ws://b:1/v1'}}\n")
+    config = await live.refresh()
+    assert "a" in config.agents
+    assert "0" not in config.agents
+    assert info(live, "0").error.startswith("agents/0.yaml:2: providers.mine: 'mine' is something else")
+    (folder / "a.toml").write_text("")
+    await live.refresh()
+    assert "there is agents/a.yaml, too" in info(live, "a").error
+    live.close()
+
+
+def test_without_studio_there_are_no_files(folder: Path) -> None:
+    (folder / "shop.yaml").write_text("greeting: Hello.\n")
+    FILE.write_text(BASE.replace("studio:", "# studio:"))
+    live = live_of()
+    assert live.folder is None
+    assert live.now is live.base
+    live.close()
