@@ -11,7 +11,7 @@ from ai_engine.calendar.embedded import EmbeddedCalendar
 from ai_engine.calendar.server import CalendarServer
 from ai_engine.errors import ConfigError
 from ai_engine.jobs.ports import CallDesk, Telephony
-from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.jobs.settings import CallAgentSettings, Trunk
 from ai_engine.telephony.asterisk import AsteriskTelephony
 from ai_engine.telephony.mock import MockTelephony, TranscriptFeed
 from ai_engine.telephony.streams import StreamDoor
@@ -27,11 +27,13 @@ def make_telephony(
     feed: TranscriptFeed,
     desk: Callable[[], CallDesk],
     call_loop: asyncio.AbstractEventLoop,
+    trunks: Callable[[], Mapping[str, Trunk]],
 ) -> Telephony:
-    """The network of `telephony.provider`; every other name was refused with the settings."""
+    """The network of `telephony.provider`; every other name was refused with the settings. ``trunks`` are those of
+    now."""
     match settings.telephony.provider:
         case "asterisk":
-            return AsteriskTelephony(settings.asterisk, dialer, call_loop)
+            return AsteriskTelephony(settings.asterisk, dialer, call_loop, trunks)
         case "twilio":
             return TwilioTelephony(settings.twilio, settings.server, door)
         case "mock":

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.app.desk_parts import CalendarPart, make_telephony, own_zone
 from ai_engine.app.doorstep import Doorstep
+from ai_engine.app.numbers import Numbers
 from ai_engine.ari.dialer import Dialer
 from ai_engine.config import EngineConfig
 from ai_engine.dispatch.database import Database, postgres_url
@@ -27,7 +28,7 @@ from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import Assignment, Attempt, CalendarUnreachable, RouteContext
 from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.request import Report
-from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.jobs.settings import CallAgentSettings, Trunk
 from ai_engine.jobs.status import Progress
 from ai_engine.observe.live_transcript import LiveTranscript
 from ai_engine.observe.office import Office
@@ -43,6 +44,7 @@ _T = TypeVar("_T")
 _HOUR_SECONDS = 3600.0
 _LAST_NEWS_SECONDS = 3.0
 """So long after the last conversation its end must be known, or the next engine takes it for lost, and calls again."""
+_NUMBERS_SECONDS = 2.0
 _CALLBACK_SECONDS = 1.0
 """Somebody who calls us does not wait longer for us to look up whether we know them."""
 
@@ -51,17 +53,29 @@ class Outbound:
     """All methods are for the call loop. What they do happens in a thread of its own, which is why none of them, nor
     anybody who asks for calls, can hold a frame back."""
 
-    def __init__(self, config: EngineConfig, settings: CallAgentSettings, version: str) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        settings: CallAgentSettings,
+        version: str,
+        numbers: Numbers | None = None,
+        agents: Callable[[], Collection[str]] | None = None,
+    ) -> None:
+        """``numbers`` are ours, each a trunk beside those of the settings; ``agents`` the names of those there are now,
+        asked from any thread, in place of the configuration's."""
         self._board = TranscriptBoard()
         self.transcript = LiveTranscript(self._board.said)
         """An ``Observer``."""
         self._config = config
         self._version = version
+        self._numbers = numbers
+        self._agents = agents or (lambda: tuple(config.agents))
         self.settings = settings
         self.zone = own_zone()
         """Of this machine, by its IANA name."""
         self._sessions: Callable[[], list[CallSession]] = list
         self._office: Office | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_open = False
         self._opened: AsyncExitStack | None = None
         self._turn = asyncio.Lock()
@@ -119,7 +133,7 @@ class Outbound:
         opened.push_async_callback(self._calendar.close)
         self._notifier = Notifier(settings.notify)
         self._doorstep = Doorstep(settings, lambda: self._web.port)
-        self._network = make_telephony(settings, dialer, door, self._board, lambda: self._desk, self._loop)
+        self._network = make_telephony(settings, dialer, door, self._board, lambda: self._desk, self._loop, self.trunks)
         name = settings.store.engine_name or socket.gethostname()
         lock = None if shared else settings.store.path.with_suffix(".lock")
         self._desk = Dispatch(
@@ -131,14 +145,17 @@ class Outbound:
             self._notify,
             self._doorstep.urls,
             self._assignment,
-            agents=tuple(self._config.agents),
+            self._agents,
+            self.trunks,
         )
         context = RouteContext(lambda: self._doorstep.known, self._desk.find, self._report, self._desk.note)
         self._web = WebServer(
             settings.server, settings.tokens, self._desk, [self._network], context, self.snapshot, version=self._version
         )
-        for part in (self._doorstep.close, self._desk.close, self._web.stop, self._network.close):
+        for part in (self._doorstep.close, self._desk.close, self._stop_watching, self._web.stop, self._network.close):
             opened.push_async_callback(part)
+        if self._numbers is not None:  # before anything that waits is carried on
+            await asyncio.to_thread(self._numbers.refresh)
         await self._calendar.open()
         try:
             await self._web.start()
@@ -147,7 +164,39 @@ class Outbound:
             raise ConfigError(f"call_agent.server.port: {at}: {error}. Is another engine running?") from error
         await self._desk.open(shared or sqlite_url(settings.store.path.with_suffix(".dbos.sqlite")))
         log.info("calls can be asked for", url=self._doorstep.known.local, provider=self._network.id)
+        self._watching = asyncio.create_task(self._watch_numbers())
         await self._doorstep.open()
+
+    # -- numbers, and the trunks they come over -------------------------------------------------------------
+
+    def trunks(self) -> Mapping[str, Trunk]:
+        """The ways out of this moment, those of the settings first; from any thread, at once."""
+        return {**self.settings.asterisk.trunks, **(self._numbers.trunks() if self._numbers else {})}
+
+    def agent_for(self, did: str, number: str) -> str | None:
+        """As ``Numbers.agent_for``; from any thread, at once."""
+        return None if self._numbers is None else self._numbers.agent_for(did, number)
+
+    async def renew_numbers(self) -> None:
+        """The store of numbers may have changed: what is asked for from now on knows of it. On the office's loop."""
+        if self._numbers is not None and await asyncio.to_thread(self._numbers.refresh):
+            await self._desk.renew_trunks()
+
+    async def _watch_numbers(self) -> None:
+        """Whoever changed the store may not have been able to tell us."""
+        while self._numbers is not None:
+            try:
+                await self.renew_numbers()
+            except SQLAlchemyError as away:
+                log.warning("new numbers wait for the database", reason=str(away))
+            await asyncio.sleep(_NUMBERS_SECONDS)
+
+    async def _stop_watching(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    # ----------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `/health`; from any thread, may block."""

@@ -66,9 +66,10 @@ def openai_provider(settings: CallAgentSettings | None) -> OpenAIRealtimeSetting
     )
 
 
-def contradictions(settings: CallAgentSettings) -> Iterator[tuple[Place, str]]:
-    """Values that are right alone and wrong together: where in the section, and what to do."""
-    yield from settings.contradictions()
+def contradictions(settings: CallAgentSettings, *, numbers: bool) -> Iterator[tuple[Place, str]]:
+    """Values that are right alone and wrong together: where in the section, and what to do. ``numbers``: there is a
+    store of numbers, each of which is a way out."""
+    yield from settings.contradictions(numbers=numbers)
     try:
         openai_provider(settings)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from ai_engine.dispatch.bell import Bell
+from ai_engine.dispatch.lines import Lines
 from ai_engine.dispatch.outcomes import broken_promise, event_of
 from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rows import KnownAttempt, KnownBooking, came_to_something
@@ -26,7 +27,7 @@ from ai_engine.jobs.ports import (
     Urls,
 )
 from ai_engine.jobs.record import CallRecord
-from ai_engine.jobs.retry import delay_seconds
+from ai_engine.jobs.retry import delay_seconds, retry_of
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.jobs.status import Progress, Status
 
@@ -52,6 +53,7 @@ class Carrier:
         store: Store,
         bell: Bell,
         permission: Permission,
+        lines: Lines,
         calendar: Calendar,
         notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
@@ -67,6 +69,7 @@ class Carrier:
         self._store = store
         self._bell = bell
         self._permission = permission
+        self._lines = lines
         self._calendar = calendar
         self._notify = notify
         self._urls = urls
@@ -106,13 +109,7 @@ class Carrier:
         return None
 
     async def queue_of(self, call_id: str) -> str:
-        return queue_name(self._telephony.id, self.trunk_of(await self._record(call_id)))
-
-    def trunk_of(self, record: CallRecord | None) -> str:
-        """The way out a call takes; empty where there is but one."""
-        trunks = self._settings.asterisk.trunks if self._telephony.id == "asterisk" else {}
-        wanted = record.request.trunk if record is not None else None
-        return wanted if wanted is not None and wanted in trunks else next(iter(trunks), "")
+        return await self._lines.queue_of(self._lines.trunk_of(await self._record(call_id)))
 
     async def begin(self, call_id: str, number: int) -> bool:
         with self._bell.ear(call_id) as ear:
@@ -170,7 +167,7 @@ class Carrier:
             if not known.over:
                 await self._telephony.watch_call(attempt, known.provider_call_id)
             while not (known := (await self._held(call_id, number))[1]).over:
-                left = await self._seconds_left(known)
+                left = await self._seconds_left(attempt, known)
                 if left > 0:
                     await ear.wait(min(left, _LOOK_SECONDS))
                 else:
@@ -220,9 +217,8 @@ class Carrier:
         settled = await asyncio.to_thread(self._store.settle, call_id)
         if settled is None:
             return False
-        return came_to_something(settled) or (
-            self._settings.notify.on_failure and settled.status is not Status.CANCELED
-        )
+        came_to_nothing = settled.status is not Status.CANCELED and settled.outcome != "talked"
+        return came_to_something(settled) or (self._settings.notify.on_failure and came_to_nothing)
 
     async def notify(self, call_id: str) -> bool:
         record = await self._record(call_id)
@@ -314,7 +310,7 @@ class Carrier:
             self._bell.ring(record.id)
 
     async def _redial(self, record: CallRecord, known: KnownAttempt) -> bool:
-        retry, number = self._settings.retry, known.number
+        retry, number = retry_of(self._settings.retry, record.request), known.number
         chance = self._chance()
         delay = delay_seconds(retry, record.status, number, retryable=known.retryable, chance=chance)
         why = f"{record.status}: dialled again"
@@ -342,22 +338,22 @@ class Carrier:
             to=record.request.to,
             token=known.token,
             assignment=self._assign(record, await self._broken_promise(call_id)),
-            trunk=self.trunk_of(record),
-            ring_seconds=self._settings.manners.ring_seconds,
+            trunk=self._lines.trunk_of(record),
+            ring_seconds=record.request.ring_seconds or self._settings.manners.ring_seconds,
         )
         self.live[call_id] = attempt
         return attempt, known
 
-    async def _seconds_left(self, known: KnownAttempt) -> float:
+    async def _seconds_left(self, attempt: Attempt, known: KnownAttempt) -> float:
         """Until it is overdue."""
-        manners, now = self._settings.manners, self._clock()
+        stale, now = self._settings.manners.stale_seconds, self._clock()
         if (since := known.answered_at) is not None:
             bookings = await self._bookings(known.call_id)
             made = [at for booking in bookings if booking.state == "made" and (at := booking.answered_at or 0) > since]
-            return min([since + manners.max_seconds, *made]) + _GOODBYE_SECONDS - now
-        if manners.stale_seconds == 0 or known.dialed_at is None:
+            return min([since + attempt.assignment.max_seconds, *made]) + _GOODBYE_SECONDS - now
+        if stale == 0 or known.dialed_at is None:
             return _LOOK_SECONDS
-        return known.dialed_at + max(manners.stale_seconds, manners.ring_seconds * _RING_PATIENCE) - now
+        return known.dialed_at + max(stale, attempt.ring_seconds * _RING_PATIENCE) - now
 
     async def _overdue(self, attempt: Attempt, known: KnownAttempt) -> None:
         talked = known.answered_at is not None
@@ -373,8 +369,3 @@ class Carrier:
             reason = f"the engine was restarted meanwhile: {reason}"
         news = Progress(Status.FAILED, reason=reason, retryable=error.retryable)
         await asyncio.to_thread(self._store.progress, attempt.call_id, attempt.number, news)
-
-
-def queue_name(provider: str, trunk: str) -> str:
-    """Of the queue in which attempts wait for one of its lines."""
-    return f"offhook.{provider}.{trunk}" if trunk else f"offhook.{provider}"

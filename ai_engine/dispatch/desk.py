@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.dispatch import workflows
 from ai_engine.dispatch.bell import Bell
-from ai_engine.dispatch.carrier import Carrier, queue_name
+from ai_engine.dispatch.carrier import Carrier
 from ai_engine.dispatch.fleet import Fleet
+from ai_engine.dispatch.lines import Lines, Trunks
 from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rescue import Rescue, forget
 from ai_engine.dispatch.store import Store
@@ -37,9 +38,6 @@ _FIRST_NEWS_SECONDS = 1.0
 _BOOKING_SECONDS = 6.0
 """So long somebody on the telephone waits for the calendar."""
 _DAY_SECONDS = 24 * 3600.0
-_MINUTE_SECONDS = 60.0
-_QUEUE_POLL_SECONDS, _POLL_SECONDS_OF_EACH = 0.2, 0.1
-"""How often a queue is looked at: seldom where there are many, since the calls share the processor."""
 _LISTEN_SECONDS = 1.0
 _MOST_UNKEPT = 1000
 _THREADS = 32
@@ -59,20 +57,35 @@ class Dispatch:
         notify: Callable[[CallRecord], Awaitable[bool | None]],
         urls: Callable[[], Awaitable[Urls]],
         assign: Callable[[CallRecord, str], Assignment],
-        agents: Sequence[str],
+        agents: Callable[[], Collection[str]],
+        trunks: Trunks | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - the clock on the wall, for people
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``agents`` are the names a request may say; the rest is as ``Carrier`` has it."""
+        """``agents`` are the names a request may say now; ``trunks`` those of now, in place of the settings' own. Both
+        are asked from any thread, and answer at once. The rest is as ``Carrier`` has it."""
+        trunks = trunks or (lambda: settings.asterisk.trunks)
         self._settings = settings
         self._telephony = telephony
         self._store = store
         self._fleet = fleet
-        self._permission = Permission(settings, agents)
+        self._permission = Permission(settings, agents, trunks)
+        self._lines = Lines(settings, telephony.id, trunks)
         self._clock = clock
         self._bell = Bell()
         self._carrier = Carrier(
-            settings, telephony, store, self._bell, self._permission, calendar, notify, urls, assign, clock, chance
+            settings,
+            telephony,
+            store,
+            self._bell,
+            self._permission,
+            self._lines,
+            calendar,
+            notify,
+            urls,
+            assign,
+            clock,
+            chance,
         )
         self._rescue = Rescue(fleet.name, self._carrier)
         self._helpers: list[asyncio.Task[None]] = []
@@ -104,17 +117,19 @@ class Dispatch:
         await asyncio.to_thread(DBOS.migrate, dbos_url)
         _configure(dbos_url, self._fleet.name)
         DBOS.launch()
-        for name, most, a_minute in self._lines():
-            await DBOS.register_queue_async(
-                name,
-                global_concurrency=most,
-                limiter=None if a_minute is None else {"limit": a_minute, "period": _MINUTE_SECONDS},
-                polling_interval_sec=max(_QUEUE_POLL_SECONDS, _POLL_SECONDS_OF_EACH * len(self._lines())),
-                on_conflict="always_update",
-            )
+        await self.renew_trunks()
+        if not self._fleet.shares and not await workflows.any_active():
+            await self._lines.forget_old()
         await self._look_after_calls()
         self._helpers = [asyncio.create_task(self._keep_house()), asyncio.create_task(self._listen())]
         self._opened.set()
+
+    async def renew_trunks(self) -> None:
+        """Trunks may have come or gone: there are lines for the new ones, and who waits for others is told at once."""
+        if await self._lines.renew():
+            for call_id in await asyncio.to_thread(self._lost):
+                self._bell.ring(call_id)
+                await workflows.drop_queued(call_id)
 
     async def let_end(self, seconds: float) -> None:
         """Wait, so long at most, for the news of conversations that have ended just now. What still rings is the next
@@ -235,16 +250,21 @@ class Dispatch:
 
     # ----------------------------------------------------------------------------------------------------------
 
-    def _lines(self) -> list[tuple[str, int, int | None]]:
-        """Queue, lines, and dials a minute of each way out."""
-        provider = self._telephony.id
-        if provider == "asterisk":
-            trunks = self._settings.asterisk.trunks
-            return [(queue_name(provider, name), trunk.calls, trunk.calls_per_minute) for name, trunk in trunks.items()]
-        twilio, mock = self._settings.twilio, self._settings.mock
-        if provider == "twilio":
-            return [(queue_name(provider, ""), twilio.calls, twilio.calls_per_minute)]
-        return [(queue_name(provider, ""), mock.calls, None)]
+    def _lost(self) -> list[str]:
+        """Of the calls we carry, those that wait for a trunk that is gone; they are refused. What rings already, or
+        talks, is left alone."""
+        lost, carried = [], workflows.running()
+        for call_id in self._store.unsettled():
+            standing = self._store.standing(call_id) if workflows.own_id(call_id) in carried else None
+            if standing is None or not standing.waits:
+                continue
+            try:
+                self._permission.check_way_out(standing.record.request)
+            except RequestRefused as refusal:
+                log.warning("a call has lost its way out", call=call_id, reason=str(refusal))
+                self._store.refuse(call_id, str(refusal))
+                lost.append(call_id)
+        return lost
 
     async def _until_dialed(self, call_id: str) -> None:
         with self._bell.ear(call_id) as ear:
@@ -262,6 +282,7 @@ class Dispatch:
             try:
                 await asyncio.to_thread(self._fleet.beat)
                 await asyncio.to_thread(self._catch_up)
+                await self.renew_trunks()
                 await self._look_after_calls()
                 if self._clock() - swept > _DAY_SECONDS:
                     before = self._clock() - self._settings.store.keep_days * _DAY_SECONDS

@@ -82,6 +82,8 @@ def message_for(record: CallRecord) -> str:
 def _nothing_of_it(who: str, record: CallRecord) -> str:
     if record.outcome == "message_left":
         return f"An answering machine answered at {who}; a message was left"
+    if record.outcome == "talked":
+        return f"Spoke with {who}"
     if record.status is Status.COMPLETED:
         return f"Spoke with {who}, but nothing came of it"
     why = f", {record.last_error}" if record.last_error else ""

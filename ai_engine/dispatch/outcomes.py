@@ -17,7 +17,9 @@ def outcome_of(record: CallRecord) -> Outcome | None:
         return "reported"
     if record.status is not Status.COMPLETED:
         return None
-    return "message_left" if record.answered_by == "machine" else "not_scheduled"
+    if record.answered_by == "machine":
+        return "message_left"
+    return "talked" if record.request.talks else "not_scheduled"
 
 
 def event_of(answer: Mapping[str, Any], body: Mapping[str, Any]) -> ScheduledEvent | None:

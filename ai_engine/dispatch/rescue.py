@@ -12,7 +12,6 @@ from ai_engine.dispatch import workflows
 
 log = structlog.get_logger(__name__)
 
-_ACTIVE = ["PENDING", "ENQUEUED"]
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _MANY = 500
 _LEFT = "a defect of the engine: it was left undone"
@@ -34,7 +33,7 @@ class Rescue:
         """See to it that somebody carries these unsettled calls and unanswered bookings through; ``others`` are the
         engines that are alive beside us."""
         active = await DBOS.list_workflows_async(
-            name=workflows.NAMES, status=_ACTIVE, load_input=False, load_output=False
+            name=workflows.NAMES, status=workflows.ACTIVE, load_input=False, load_output=False
         )
         current = [workflow for workflow in active if _is_current(workflow) or workflow.executor_id in others]
         await self._end_old([workflow for workflow in active if workflow not in current])

@@ -63,6 +63,11 @@ class Standing:
             return False
         return latest is None or not latest.over or latest.redial_at is not None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be dialled, and has not been: for the first time, or again."""
+        return self.wanted and (self.latest is None or self.latest.over)
+
 
 def came_to_something(record: CallRecord) -> bool:
     """There is nothing left to call for."""

@@ -18,6 +18,8 @@ VERSION = "1"
 """Of the workflows: raise it when their steps change. What an older engine began, and nobody of its version carries on,
 is begun anew; how far it has come stands in the store."""
 
+ACTIVE = ["PENDING", "ENQUEUED"]
+
 NAMES = [_CALL, _ATTEMPT, _BOOKING] = ["offhook.call", "offhook.attempt", "offhook.booking"]
 
 _NO_LIMIT: int | None = None
@@ -115,6 +117,13 @@ async def leave_off() -> None:
 def running() -> set[str]:
     """Ids of the workflows that run in this process."""
     return set(_under_way.values())
+
+
+async def any_active() -> bool:
+    """Whether there is anything to carry on, of whichever engine."""
+    return bool(
+        await DBOS.list_workflows_async(name=NAMES, status=ACTIVE, limit=1, load_input=False, load_output=False)
+    )
 
 
 async def begin_call(call_id: str) -> None:

@@ -40,19 +40,20 @@ def assignment(
     ``own_zone`` is meant where they name no time zone; ``put_right`` is a promise that could not be kept.
     """
     request = record.request
-    facts = job_facts(settings, record, own_zone, now)
+    facts = {**job_facts(settings, record, own_zone, now), **(request.variables or {})}
     return Assignment(
         call_id=record.id,
         attempt=record.attempt,
         agent=request.agent or settings.agent or agent,
         facts=facts,
-        greeting=_greeting(settings, facts, books=request.books),
+        greeting=_greeting(settings, record, facts),
+        own_words=request.talks,
         instructions="\n".join(_instructions(record, facts, put_right)),
-        tools=CALENDAR_TOOLS if request.books else (REPORT_TOOL,),
+        tools=_tools(record),
         language=request.locale or "",
         voice=request.voice or "",
         message=_message(settings, facts),
-        max_seconds=settings.manners.max_seconds,
+        max_seconds=request.max_seconds or settings.manners.max_seconds,
     )
 
 
@@ -94,13 +95,22 @@ def _written(moment: datetime | None, place: str) -> str:
     return "" if moment is None else as_moment(moment, place).isoformat()
 
 
-def _greeting(settings: CallAgentSettings, facts: dict[str, str], *, books: bool) -> str:
+def _tools(record: CallRecord) -> tuple[str, ...]:
+    if record.request.talks:
+        return ()
+    return CALENDAR_TOOLS if record.request.books else (REPORT_TOOL,)
+
+
+def _greeting(settings: CallAgentSettings, record: CallRecord, facts: dict[str, str]) -> str:
     """Short, and without the goal: that is a note for the agent, who will say it in its own words."""
+    disclosure = filled(settings.manners.disclosure, facts)
+    if record.request.talks:
+        return disclosure
     to = f", {facts['callee']}" if facts["callee"] else ""
     for_whom = f" on behalf of {facts['user']}" if facts["user"] else ""
-    about = " to make an appointment" if books else ""
+    about = " to make an appointment" if record.request.books else ""
     call = f" I am calling{for_whom}{about}." if for_whom or about else ""
-    return " ".join(f"Hello{to}. {filled(settings.manners.disclosure, facts)}{call}".split())
+    return " ".join(f"Hello{to}. {disclosure}{call}".split())
 
 
 def _message(settings: CallAgentSettings, facts: dict[str, str]) -> str:
@@ -111,7 +121,7 @@ def _message(settings: CallAgentSettings, facts: dict[str, str]) -> str:
 
 
 def _instructions(record: CallRecord, facts: dict[str, str], put_right: str) -> list[str]:
-    lines = [*_who(facts), *(_booking(facts) if record.request.books else _free(record))]
+    lines = [*_who(facts), *_task(record, facts)]
     if put_right:
         lines.append(
             f"You have talked with them before, and must put something right: {put_right}. Apologise, and agree"
@@ -125,6 +135,12 @@ def _who(facts: dict[str, str]) -> list[str]:
     if facts["user"]:
         lines.append(f"You act for {facts['user']}.")
     return lines
+
+
+def _task(record: CallRecord, facts: dict[str, str]) -> list[str]:
+    if record.request.talks:
+        return []
+    return _booking(facts) if record.request.books else _free(record)
 
 
 def _booking(facts: dict[str, str]) -> list[str]:

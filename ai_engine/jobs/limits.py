@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from ai_engine.jobs.ports import RequestRefused
-from ai_engine.jobs.settings import Manners
+from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.settings import CallAgentSettings, Manners
 
 _LOCAL_DIGITS = 7
 """Numbers that end in the same digits, and have so many, are one number; shorter ones are extensions."""
@@ -18,6 +19,18 @@ def check_number(manners: Manners, number: str, more_do_not_call: Iterable[str] 
         raise RequestRefused(
             f"{number} may not be called: numbers must begin with {allowed} (call_agent.manners.allowed_prefixes)"
         )
+
+
+def check_wishes(settings: CallAgentSettings, request: CallRequest) -> None:
+    """Whoever asks may want less than the house allows, and not more. Raises RequestRefused."""
+    manners = settings.manners
+    for name, wanted, most, key in (
+        ("maxAttempts", request.max_attempts, settings.retry.max_attempts, "retry.max_attempts"),
+        ("ringSeconds", request.ring_seconds, manners.ring_seconds, "manners.ring_seconds"),
+        ("maxSeconds", request.max_seconds, manners.max_seconds, "manners.max_seconds"),
+    ):
+        if wanted is not None and wanted > most:
+            raise RequestRefused(f"{name} {wanted:g} is more than the {most:g} that call_agent.{key} allows")
 
 
 def read_numbers(text: str) -> list[str]:

@@ -24,7 +24,9 @@ class Assignment:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What greeting and prompt may say as ``{name}``: goal, callee, user, duration_minutes, timezone …"""
     greeting: str = ""
-    """The first words, in place of the agent's own."""
+    """The first words, in place of the agent's own; with ``own_words`` before them."""
+    own_words: bool = False
+    """It talks as its own section says, run by its own provider."""
     instructions: str = ""
     """Added to the agent's prompt."""
     tools: tuple[str, ...] = ()

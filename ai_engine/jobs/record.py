@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from ai_engine.jobs.request import CallRequest, Report, Wire
 from ai_engine.jobs.status import Status
 
-Outcome = Literal["scheduled", "not_scheduled", "reported", "message_left"]
+Outcome = Literal["scheduled", "not_scheduled", "reported", "talked", "message_left"]
 
 
 class ScheduledEvent(Wire):

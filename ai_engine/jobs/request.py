@@ -49,8 +49,14 @@ class WorkingHours(Wire):
     """Days of the week on which they begin; 0 is Sunday."""
 
 
+_FACTS_OF_THE_CALL = frozenset(
+    ("agent", "call_id", "caller", "dialled", "did", "number", "job", "timezone", "today", "working_hours")
+)
+"""What no variable may say otherwise."""
+
+
 class CallRequest(Wire):
-    """The input of `call_agent`: either a `goal` with an appointment to make, or a free `prompt`."""
+    """The input of `call_agent`: a `goal` with an appointment to make, a free `prompt`, or `ownWords`."""
 
     to: Telephone
     """The number to call, E.164."""
@@ -58,6 +64,8 @@ class CallRequest(Wire):
     """What the call should achieve; the agent books an appointment for it."""
     prompt: Annotated[str, Field(min_length=1, max_length=8000)] | None = None
     """Instead of `goal`: free instructions. The agent reports what came of the call."""
+    own_words: bool | None = None
+    """Instead of `goal`: the agent talks as its own section says, with its own tools, and reports nothing."""
     duration_minutes: Annotated[float, Field(gt=0, le=24 * 60)] | None = None
     """How long the appointment is; needed with `goal`."""
     timezone: Zone | None = None
@@ -82,6 +90,20 @@ class CallRequest(Wire):
     """The agent who talks; one of the configuration's."""
     trunk: Annotated[str, Field(max_length=100)] | None = None
     """The way out, where there are several."""
+    max_attempts: Annotated[int, Field(ge=1, le=50)] | None = None
+    """Dials in all, no more than the engine's own limit; absent means that, and with `ownWords` 1."""
+    ring_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """How long it may ring, no longer than the engine's own limit."""
+    max_seconds: Annotated[float, Field(gt=0, le=4 * 3600)] | None = None
+    """How long the conversation may last, no longer than the engine's own limit."""
+    variables: (
+        Annotated[
+            dict[Annotated[str, Field(pattern=r"^\w{1,40}$")], Annotated[str, Field(max_length=500)]],
+            Field(max_length=50),
+        ]
+        | None
+    ) = None
+    """With `ownWords`: what greeting and prompt of the agent may say as `{name}`."""
     metadata: dict[str, JsonValue] = {}
     """Kept with the record, and told to nobody."""
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -89,20 +111,29 @@ class CallRequest(Wire):
 
     @model_validator(mode="after")
     def _one_purpose(self) -> "CallRequest":
-        if (self.goal is None) == (self.prompt is None):
-            raise ValueError("say either goal (an appointment is made) or prompt (a free conversation)")
+        if [self.goal is not None, self.prompt is not None, self.talks].count(True) != 1:
+            raise ValueError("say either goal (an appointment is made) or prompt (a free conversation), or ownWords")
         if self.goal is not None and self.duration_minutes is None:
             raise ValueError("durationMinutes is needed with goal: how long is the appointment?")
         if self.window_start and self.window_end:
             zone = self.timezone or "UTC"
             if as_moment(self.window_start, zone) >= as_moment(self.window_end, zone):
                 raise ValueError("windowEnd must be after windowStart")
+        if self.variables and not self.talks:
+            raise ValueError("variables fill places in the agent's own greeting and prompt: they need ownWords")
+        if taken := sorted(_FACTS_OF_THE_CALL & set(self.variables or ())):
+            raise ValueError(f"variables: {', '.join(taken)} cannot be set: the call itself says it; use another name")
         return self
 
     @property
     def books(self) -> bool:
         """Whether an appointment is to be made."""
         return self.goal is not None
+
+    @property
+    def talks(self) -> bool:
+        """Whether the agent does what it always does."""
+        return self.own_words is True
 
 
 class Report(Wire):

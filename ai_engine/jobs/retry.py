@@ -1,7 +1,14 @@
 """Whether, and when, a number is dialled again."""
 
+from ai_engine.jobs.request import CallRequest
 from ai_engine.jobs.settings import Retry
 from ai_engine.jobs.status import Status
+
+
+def retry_of(retry: Retry, request: CallRequest) -> Retry:
+    """``retry`` with as many dials as the request wants: one where an agent talks in its own words."""
+    most = request.max_attempts or (1 if request.talks else retry.max_attempts)
+    return retry.model_copy(update={"max_attempts": most})
 
 
 def delay_seconds(retry: Retry, status: Status, attempt: int, *, retryable: bool, chance: float) -> float | None:

@@ -341,14 +341,15 @@ class CallAgentSettings(Section):
     manners: Manners = Manners()
     store: Store = Store()
 
-    def contradictions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Values that are right alone and wrong together: where, and what to do."""
+    def contradictions(self, *, numbers: bool = False) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Values that are right alone and wrong together: where, and what to do. ``numbers``: ways out come and go
+        while the engine runs, so that there need be none now."""
         for index, word in enumerate(self.retry.retry_statuses):
             if normal(word) not in ("busy", "no_answer", "failed"):
                 yield ("retry", "retry_statuses", index), f"{word!r} is none of busy, no_answer, failed"
         if not self.enabled:
             return
-        if self.telephony.provider == "asterisk" and not self.asterisk.trunks:
+        if self.telephony.provider == "asterisk" and not self.asterisk.trunks and not numbers:
             yield (
                 ("asterisk", "trunks"),
                 "provider asterisk needs a way out: {main: {dial: 'PJSIP/{number}@trunk'}}",

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -59,9 +59,17 @@ class AsteriskTelephony:
 
     id = "asterisk"
 
-    def __init__(self, settings: Settings, dialer: DialerPort, call_loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        dialer: DialerPort,
+        call_loop: asyncio.AbstractEventLoop,
+        trunks: Callable[[], Mapping[str, Trunk]] | None = None,
+    ) -> None:
+        """``trunks`` are those of now, by name, in place of the settings' own."""
         self.counters = {"dialed": 0, "ringing": 0, "early_media": 0, "answered": 0, "ended": 0, "store_failures": 0}
         self._settings = settings
+        self._trunks = trunks or (lambda: settings.trunks)
         self._dialer = dialer
         self._call_loop = call_loop
         self._context: RouteContext | None = None
@@ -172,11 +180,12 @@ class AsteriskTelephony:
         await relay.run()
 
     def _order(self, attempt: Attempt, relay: NewsRelay) -> DialOrder:
-        settings = self._settings
+        settings, trunk = self._settings, self._find(attempt)
         return DialOrder(
             assignment=attempt.assignment,
             number=attempt.to,
-            caller_id=self._trunk(attempt).caller_id,
+            # Where the trunk is gone the call, which was dialled already, goes on.
+            caller_id="" if trunk is None else trunk.caller_id,
             ring_seconds=attempt.ring_seconds,
             tell=relay.tell,
             screening_context=settings.answering_machine_context if settings.answering_machine else "",
@@ -198,11 +207,14 @@ class AsteriskTelephony:
             del self._relays[key]
 
     def _trunk(self, attempt: Attempt) -> Trunk:
-        trunks = self._settings.trunks
-        name = attempt.trunk or next(iter(trunks), "")
-        if name not in trunks:
-            raise CannotCall(f"there is no trunk {name!r} (call_agent.asterisk.trunks)", retryable=False)
-        return trunks[name]
+        if (trunk := self._find(attempt)) is None:
+            known = ", ".join(self._trunks()) or "none"
+            raise CannotCall(f"there is no trunk {attempt.trunk!r} (known: {known})", retryable=False)
+        return trunk
+
+    def _find(self, attempt: Attempt) -> Trunk | None:
+        trunks = self._trunks()
+        return trunks.get(attempt.trunk) if attempt.trunk else next(iter(trunks.values()), None)
 
     async def _on_call_loop(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._call_loop))

@@ -12,6 +12,7 @@ import pytest
 from ai_engine.dispatch.bell import Bell
 from ai_engine.dispatch.carrier import Carrier
 from ai_engine.dispatch.database import Database
+from ai_engine.dispatch.lines import Lines
 from ai_engine.dispatch.permission import Permission
 from ai_engine.dispatch.rows import Standing
 from ai_engine.dispatch.store import Store
@@ -159,7 +160,8 @@ async def test_an_end_that_is_told_between_two_looks_is_not_overlooked(tmp_path:
         network,
         store,
         bell,
-        Permission(settings, ()),
+        Permission(settings, tuple, dict),
+        Lines(settings, "mock", dict),
         PaperCalendar(),
         notify=_nobody,
         urls=_nowhere,

@@ -18,7 +18,7 @@ from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import CalendarUnreachable, Urls
 from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.request import CallRequest
-from ai_engine.jobs.settings import CallAgentSettings
+from ai_engine.jobs.settings import CallAgentSettings, Trunk
 from tests.fakes.toy_network import ToyNetwork
 
 FAST: Mapping[str, Any] = {
@@ -98,6 +98,7 @@ async def open_desk(
     engine_name: str = "one",
     told: Callable[[CallRecord], None] | None = None,
     lost_seconds: float = 30.0,
+    trunks: Callable[[], Mapping[str, Trunk]] | None = None,
 ) -> AsyncIterator[Desk]:
     """``url`` of a PostgreSQL in place of files in ``directory``; ``told`` hears of the notifications in place of
     ``Desk.told``."""
@@ -126,7 +127,8 @@ async def open_desk(
         lambda record, put_right: assignment(
             given, record, "booking", "Europe/Berlin", datetime.fromtimestamp(clock(), UTC), put_right
         ),
-        agents=("booking", "reception"),
+        agents=lambda: ("booking", "reception"),
+        trunks=trunks,
         clock=clock,
         chance=lambda: 0.5,
     )
