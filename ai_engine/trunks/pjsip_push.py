@@ -1,0 +1,107 @@
+"""Trunks pushed into Asterisk over ARI, where no folder is shared: they live in its memory, and go with it."""
+
+import asyncio
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from typing import Literal
+
+from ai_engine.errors import AsteriskError
+from ai_engine.trunks.compare import stands
+from ai_engine.trunks.pjsip import PjsipObject
+from ai_engine.trunks.ports import Done, Pbx, Wanted
+
+_REFUSALS = (400, 403, 404, 409)
+"""Asterisk was asked, and does not want this; anything else is trouble with Asterisk itself."""
+
+_NOT_ALLOWED = (
+    "Asterisk takes no PJSIP objects over ARI: add the lines of docs/snippets/sorcery.conf to its sorcery.conf and"
+    " restart it, or set studio.pjsip_directory to a folder that both can reach (docs/studio.md)"
+)
+
+_IN_A_FILE = (
+    "it stands in a file that Asterisk reads, and cannot be changed over ARI: set studio.pjsip_directory to the folder"
+    " of that file, or remove the file and reload Asterisk"
+)
+_GOODBYE_SECONDS = 0.3
+
+
+class PushedTrunks:
+    """Implements ``Backend``."""
+
+    name: Literal["file", "ari"] = "ari"
+    missing = "Asterisk has lost it: it is pushed again at the next connection to Asterisk"
+
+    def __init__(self, pbx: Pbx) -> None:
+        self._pbx = pbx
+
+    async def apply(self, wanted: Wanted, orphans: Set[str]) -> Done:
+        written, removed = [], []
+        failures: dict[str, str] = {}
+        for object_id in sorted(orphans):
+            with _failing(object_id, failures):
+                if await self._remove(object_id):
+                    removed.append(object_id)
+        for object_id, objects in wanted.items():
+            with _failing(object_id, failures):
+                if not await stands(self._pbx, object_id, objects):
+                    await self._replace(object_id, objects)
+                    written.append(object_id)
+        return Done(tuple(written), tuple(removed), failures)
+
+    async def _replace(self, object_id: str, objects: Sequence[PjsipObject]) -> None:
+        # Anew, all of them: a change leaves attributes standing that it does not name, and a registration that was
+        # refused tries a new password only when it is a new one.
+        await self._remove(object_id)
+        for each in objects:
+            try:
+                await self._pbx.write(each.kind, object_id, each.fields)
+            except AsteriskError as error:
+                if error.status != 400:
+                    raise
+                culprit = await self._culprit(each)
+                await self._remove(object_id)
+                raise _Refused(f"Asterisk refuses {each.kind} {object_id}: {culprit}") from error
+
+    async def _remove(self, object_id: str) -> bool:
+        """The endpoint goes last: as long as it stands it can be told that something is left."""
+        try:
+            found = [await self._pbx.delete("registration", object_id)]
+            if any(found):  # the carrier is told goodbye, and asks who we are
+                await asyncio.sleep(_GOODBYE_SECONDS)
+            found += [await self._pbx.delete(kind, object_id) for kind in ("identify", "aor", "auth", "endpoint")]
+        except AsteriskError as error:
+            if error.status == 403:
+                raise _Refused(_IN_A_FILE) from error
+            raise
+        return any(found)
+
+    async def _culprit(self, refused: PjsipObject) -> str:
+        """Asterisk does not say which attribute it is, so each is offered alone; its value may be secret."""
+        if refused.kind not in ("auth", "aor", "endpoint"):  # the others are of no use without the rest
+            return "its log says which attribute is wrong"
+        for name, value in refused.fields:
+            try:
+                await self._pbx.write(refused.kind, refused.id, ((name, value),))
+            except AsteriskError as error:
+                if error.status != 400:
+                    raise
+                hint = ": is the codec's module loaded?" if name == "allow" else "; its log says more"
+                return f"attribute {name!r}{hint}"
+        return "its log says which attribute is wrong"
+
+
+class _Refused(Exception):
+    """``str()`` is for the operator."""
+
+
+@contextmanager
+def _failing(object_id: str, failures: dict[str, str]) -> Iterator[None]:
+    """What is about this trunk alone is noted, and the others go on."""
+    try:
+        yield
+    except _Refused as refusal:
+        failures[object_id] = str(refusal)
+    except AsteriskError as error:
+        if error.status not in _REFUSALS:
+            raise
+        failures[object_id] = _NOT_ALLOWED if error.status == 403 else f"it cannot be applied: {error}"
