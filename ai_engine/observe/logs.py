@@ -13,6 +13,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from ai_engine.observe.log_ring import LogRing
+
 _MOST_WAITING = 10_000
 _HIDDEN = "[hidden]"
 _SECRET_KEY = re.compile(r"password|secret|token|api_key|authorization", re.IGNORECASE)
@@ -33,10 +35,12 @@ CHATTY = ("aiohttp.access", "websockets", "uvicorn", "mcp", "httpx", "httpcore",
 class LogPipe(logging.handlers.QueueHandler):
     """Carries log lines away from whoever logs; a full queue drops the line and counts it in ``dropped``."""
 
-    def __init__(self, target: logging.Handler, most_waiting: int = _MOST_WAITING) -> None:
+    def __init__(self, target: logging.Handler, most_waiting: int = _MOST_WAITING, ring: LogRing | None = None) -> None:
+        """``ring`` holds the latest lines."""
         waiting: queue.Queue[Any] = queue.Queue(most_waiting)
         super().__init__(waiting)
         self.dropped = 0
+        self.ring = ring or LogRing()
         self._listener = _Listener(waiting, target)
         self._stopped = False
         self._listener.start()
@@ -72,14 +76,15 @@ def start_logging(
     level: str = "info", format: Literal["console", "json"] = "console", stream: TextIO | None = None
 ) -> LogPipe:
     """Send structlog's and the standard library's lines to ``stream`` (standard error); ``stop()`` flushes."""
+    ring = LogRing()
     target = logging.StreamHandler(stream or sys.stderr)
     target.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level],
-            processors=[_stamp, structlog.processors.format_exc_info, redact, *_renderers(format, target.stream)],
+            processors=[_stamp, structlog.processors.format_exc_info, redact, ring, *_renderers(format, target.stream)],
         )
     )
-    pipe = LogPipe(target)
+    pipe = LogPipe(target, ring=ring)
     root = logging.getLogger()
     root.addHandler(pipe)
     root.setLevel(level.upper())

@@ -33,8 +33,8 @@ async def as_lines(values: AsyncIterator[Wire], quiet_seconds: float = _QUIET_SE
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
-        if isinstance(values, AsyncGenerator):
-            await values.aclose()
+        if (close := getattr(values, "aclose", None)) is not None:
+            await close()
 
 
 async def _next(values: AsyncIterator[Wire]) -> Wire | None:
