@@ -5,6 +5,7 @@ OffhookError
 ├── PeerError              the peer's on a media socket: it broke the protocol or the rules of the door
 ├── MediaError             the machine's: a sound file cannot be written, a port cannot be had
 ├── AsteriskError          Asterisk's: a request was refused or the connection is gone
+│   └── NotForUs           nobody's: the dialplan goes on with a caller who is not held here
 ├── ProviderError          the AI's: it could not be reached, refused, stalled or broke its protocol
 └── CallGone               nobody's: the call ended while we were busy with it
 """
@@ -35,6 +36,15 @@ class AsteriskError(OffhookError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NotForUs(AsteriskError):
+    """A caller who is not answered: the dialplan goes on with them at ``context,extension,1``."""
+
+    def __init__(self, message: str, context: str, extension: str) -> None:
+        super().__init__(message)
+        self.context = context
+        self.extension = extension
 
 
 class ProviderError(OffhookError):

@@ -35,6 +35,7 @@ from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.tools.template import fill_known
 from ai_engine.transports.dialplan import DialplanCall
 from ai_engine.transports.media_stream import MediaStreamCall
+from ai_engine.trunks.number import SipNumber
 
 if TYPE_CHECKING:
     from ai_engine.app.outbound import Outbound
@@ -130,19 +131,22 @@ class CallFactory:
 
     async def _make(self, control: CallControl, now: "Snapshot") -> CallSession:
         config = now.config
+        number = self._number_called(control)
         errand = control.assignment or await self._called_before(control.caller_number)
-        name = errand.agent if errand else control.variables.get("agent", config.default_agent)
+        own = number and number.inbound_agent
+        name = errand.agent if errand else control.variables.get("agent", own or config.default_agent)
         if name not in config.agents:
-            raise AsteriskError(f"the dialplan asks for agent {name!r}, and there is no such agent")
+            raise AsteriskError(f"agent {name!r} is asked for, and there is no such agent")
         if isinstance(control, DialplanCall | MediaStreamCall):
             ways, format, call_id = [Way(control.transport, Downstream.STREAM)], control.format, control.channel_id
         else:
             assert isinstance(control, AriCallControl)
             ways, call_id = self._sound.ways(), attempt_key(control.assignment) or str(uuid4())
             format = await self._format(control, ways)
-        dialled = control.variables.get("did") or control.dialled
+        dialled = number.number if number else control.variables.get("did") or control.dialled
         facts = {"agent": name, "call_id": call_id, "caller": control.caller_number, "dialled": dialled}
         found = await now.tools.find_out(name, facts) | (dict(errand.facts) if errand else {})
+        found |= {"did": number.number} if number else {}
         toolbox = now.tools.toolbox(name, errand.tools if errand else ())
         said = facts | found
         return CallSession(
@@ -153,8 +157,7 @@ class CallFactory:
             briefing=Briefing(
                 call_id=call_id,
                 agent=config.agent(name) | _own_voice(errand),
-                # That of an errand is complete: what somebody wrote into a request fills no places.
-                greeting=(errand and errand.greeting) or fill_known(config.greeting(name), said),
+                greeting=_greeting(errand, fill_known(config.greeting(name), said)),
                 prompt="\n".join([fill_known(config.prompt(name), said), *([errand.instructions] if errand else [])]),
                 caller_number=control.caller_number,
                 dialled=dialled,
@@ -173,11 +176,18 @@ class CallFactory:
             message=errand.message if errand and errand.machine else "",
         )
 
+    def _number_called(self, control: CallControl) -> SipNumber | None:
+        if self._outbound is None or control.assignment is not None or "agent" in control.variables:
+            return None
+        return self._outbound.called(control.variables)
+
     async def _called_before(self, number: str) -> Assignment | None:
         return None if self._outbound is None else await self._outbound.callback(number)
 
     def _providers(self, config: EngineConfig, agent: str, errand: Assignment | None) -> Iterable[str]:
-        return dict.fromkeys((*(self._first_out if errand else ()), *config.providers_of(agent)))
+        return dict.fromkeys(
+            (*(self._first_out if errand and not errand.own_words else ()), *config.providers_of(agent))
+        )
 
     def probed(self) -> list[Candidate]:
         """Every provider in use, to be tried with no call."""
@@ -237,6 +247,13 @@ class CallFactory:
 def attempt_key(errand: Assignment | None) -> str:
     """As ``Attempt.key``; empty for a call that we did not place."""
     return f"{errand.call_id}-{errand.attempt}" if errand else ""
+
+
+def _greeting(errand: Assignment | None, own: str) -> str:
+    """That of an errand is complete: what somebody wrote into a request fills no places."""
+    if errand is None or errand.own_words:
+        return " ".join(part for part in ((errand and errand.greeting), own) if part)
+    return errand.greeting or own
 
 
 def _own_voice(errand: Assignment | None) -> dict[str, str]:

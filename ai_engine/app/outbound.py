@@ -22,7 +22,7 @@ from ai_engine.dispatch.desk import Dispatch
 from ai_engine.dispatch.fleet import Fleet
 from ai_engine.dispatch.notify import Notifier, NotifyFailed
 from ai_engine.dispatch.store import Store
-from ai_engine.errors import AsteriskError, ConfigError
+from ai_engine.errors import AsteriskError, ConfigError, NotForUs
 from ai_engine.host.sqlite import sqlite_url
 from ai_engine.jobs.briefing import assignment
 from ai_engine.jobs.ports import Assignment, Attempt, CalendarUnreachable, RouteContext
@@ -35,6 +35,7 @@ from ai_engine.observe.office import Office
 from ai_engine.session.call_session import CallSession
 from ai_engine.telephony.mock import TranscriptBoard
 from ai_engine.transports.media_stream_door import MediaStreamDoor
+from ai_engine.trunks.number import SipNumber
 from ai_engine.web.server import WebServer
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,10 @@ _T = TypeVar("_T")
 _HOUR_SECONDS = 3600.0
 _LAST_NEWS_SECONDS = 3.0
 """So long after the last conversation its end must be known, or the next engine takes it for lost, and calls again."""
+_UNKNOWN = "unknown"
+"""Where the dialplan tells a caller that nobody has the number they have dialled."""
 _NUMBERS_SECONDS = 2.0
+"""How often the store of numbers is looked at."""
 _CALLBACK_SECONDS = 1.0
 """Somebody who calls us does not wait longer for us to look up whether we know them."""
 
@@ -173,9 +177,18 @@ class Outbound:
         """The ways out of this moment, those of the settings first; from any thread, at once."""
         return {**self.settings.asterisk.trunks, **(self._numbers.trunks() if self._numbers else {})}
 
-    def agent_for(self, did: str, number: str) -> str | None:
-        """As ``Numbers.agent_for``; from any thread, at once."""
-        return None if self._numbers is None else self._numbers.agent_for(did, number)
+    def called(self, arguments: Mapping[str, str]) -> SipNumber | None:
+        """The number of ours that somebody calls, by the arguments of ``Stasis()``; None: they come another way. At
+        once. Raises NotForUs where nobody answers it."""
+        studio = self._config.studio
+        if studio is None or self._numbers is None or "number" not in arguments:
+            return None
+        did, number = arguments.get("did", ""), arguments["number"]
+        found = self._numbers.find(did, number)
+        if found is not None and found.inbound_agent is not None:
+            return found
+        why = "is none of our numbers" if found is None else "has no inbound agent"
+        raise NotForUs(f"{did or number or 'what was dialled'} {why}", studio.context, _UNKNOWN)
 
     async def renew_numbers(self) -> None:
         """The store of numbers may have changed: what is asked for from now on knows of it. On the office's loop."""

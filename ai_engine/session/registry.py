@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from ai_engine.call.events import EngineStopping
-from ai_engine.errors import AsteriskError, CallGone, OffhookError
+from ai_engine.errors import AsteriskError, CallGone, NotForUs, OffhookError
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.ports import CallControl
 from ai_engine.session.settings import SessionSettings
@@ -19,8 +19,8 @@ class Registry:
     """Every call the engine holds, and the edge at which a call's failure stops."""
 
     def __init__(self, make: Callable[[CallControl], Awaitable[CallSession]], settings: SessionSettings) -> None:
-        """``make`` builds a session for a channel; it may raise, and the caller then goes to the human, if any can be
-        reached."""
+        """``make`` builds a session for a channel; it may raise, and the caller then goes where ``NotForUs`` says, else
+        to the human, if any can be reached."""
         self._make = make
         self._settings = settings
         self._sessions: dict[CallSession, None] = {}
@@ -52,7 +52,11 @@ class Registry:
             await asyncio.wait(self._tasks, timeout=5.0)
 
     async def _hold(self, control: CallControl) -> None:
-        session = await self._make_or_none(control) if self._open else None
+        try:
+            session = await self._make_or_none(control) if self._open else None
+        except NotForUs as elsewhere:
+            await self._send_on(control, elsewhere)
+            return
         if session is None or not self._open:
             await self._hand_on(control)
             return
@@ -70,6 +74,8 @@ class Registry:
     async def _make_or_none(self, control: CallControl) -> CallSession | None:
         try:
             return await self._make(control)
+        except NotForUs:
+            raise
         except OffhookError as error:
             self.totals["failed"] += 1
             log.error("call cannot be held", channel=control.channel_id, error=str(error))
@@ -78,6 +84,17 @@ class Registry:
             self.totals["failed"] += 1
             log.exception("call cannot be held", channel=control.channel_id)
             return None
+
+    async def _send_on(self, control: CallControl, elsewhere: NotForUs) -> None:
+        self.totals["not_for_us"] = self.totals.get("not_for_us", 0) + 1
+        log.warning("caller is sent on unanswered", channel=control.channel_id, reason=str(elsewhere))
+        try:
+            await control.transfer(elsewhere.context, elsewhere.extension)
+        except (AsteriskError, CallGone) as error:
+            log.warning("caller could not be sent on", channel=control.channel_id, error=str(error))
+        finally:
+            with suppress(AsteriskError, CallGone):
+                await control.close()
 
     async def _hand_on(self, control: CallControl) -> None:
         try:
