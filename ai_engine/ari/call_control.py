@@ -1,7 +1,7 @@
 """Command of one caller's channel: answer, join with a media leg, play, keep alive, hand on, hang up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
 
@@ -75,6 +75,10 @@ class AriCallControl:
         """The leg the caller is to meet."""
         self._transferring = False
         self._hangup_cause: int | None = None
+        self.heard_at = channel.id
+        """Id of the channel that carries both sides of the call; empty when the caller has left."""
+        self.when_moved: set[Callable[[], None]] = set()
+        """Called when ``heard_at`` may have changed."""
         self._log = log.bind(channel=channel.id)
         subscriptions.add(channel.id, self._caller_event)
 
@@ -175,6 +179,8 @@ class AriCallControl:
             async with self._caller.required():
                 await self._ari.stop_silence(self.channel_id)
         await self._leg.join(topology)
+        # What is whispered to a channel is not heard on it; a leg hears the caller, and we hear what it says.
+        self._move_sound(self._leg.channel_id if topology is Topology.WHISPERED else self.channel_id)
 
     async def drop_leg(self) -> None:
         if self._leg is not None:
@@ -229,6 +235,11 @@ class AriCallControl:
             self._log.warning("call does not read its events, the oldest is lost", lost=self._inbox.get_nowait())
         self._inbox.put_nowait(event)
 
+    def _move_sound(self, heard_at: str) -> None:
+        self.heard_at = heard_at
+        for tell in tuple(self.when_moved):
+            tell()
+
     def _leave(self, last: CallEvent | None) -> None:
         """The caller is no longer ours: whoever waits for the leg, or for events, learns it now."""
         if self._caller.left:
@@ -238,6 +249,7 @@ class AriCallControl:
         self._playbacks.forget_all()
         if self._leg is not None:
             self._leg.abandon()
+        self._move_sound("")
         if last is not None:
             self._tell(last)
         self._tell(None)

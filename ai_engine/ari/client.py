@@ -213,14 +213,17 @@ class Ari:
             **{name: value for name, value in optional.items() if value},
         )
 
-    async def snoop(self, channel_id: str, snoop_id: str, *, whispering: bool) -> None:
-        """A new channel of our application that hears what ``channel_id`` says and, if asked to, whispers to it."""
+    async def snoop(self, channel_id: str, snoop_id: str, *, whispering: bool = False, spy: str = "in") -> None:
+        """A new channel of our application that hears what ``channel_id`` says and, if asked to, whispers to it.
+
+        With ``spy`` ``both`` it hears what ``channel_id`` is sent, too, but nothing that is whispered to it.
+        """
         await self._ask(
             "channels",
             "snoopChannelWithId",
             channelId=channel_id,
             snoopId=snoop_id,
-            spy="in",
+            spy=spy,
             whisper="out" if whispering else "none",
             app=self._app,
         )

@@ -6,12 +6,15 @@ from typing import Any
 import structlog
 
 from ai_engine.ari.client import Ari
-from ai_engine.ari.media_leg import BRIDGE_PREFIX, MEDIA_PREFIX, OUR_CHANNELS
+from ai_engine.ari.media_leg import BRIDGE_PREFIX, LISTENER_PREFIX, MEDIA_PREFIX, OUR_CHANNELS, ROOM_BRIDGE_PREFIX
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.errors import AsteriskError
 from ai_engine.protocol.ari import ChannelDestroyed, PlaybackFinished, StasisEnd
 
 log = structlog.get_logger(__name__)
+
+_OTHER_BRIDGES = (LISTENER_PREFIX, ROOM_BRIDGE_PREFIX)
+"""What the ids of bridges begin with that belong to no media leg."""
 
 
 async def tell_what_ended(
@@ -38,7 +41,8 @@ async def sweep(ari: Ari, app: str, subscriptions: Subscriptions, listed: Collec
     for bridge in await ari.bridges():
         leg_id = MEDIA_PREFIX + bridge.id.removeprefix(BRIDGE_PREFIX)
         ours = bridge.id.startswith(BRIDGE_PREFIX) and bridge.name == app
-        if ours and leg_id not in subscriptions:
+        ours = ours or (bridge.id.startswith(_OTHER_BRIDGES) and bridge.name == app)
+        if ours and leg_id not in subscriptions and bridge.id not in subscriptions.bridges:
             await tidy(ari.destroy_bridge(bridge.id))
 
 

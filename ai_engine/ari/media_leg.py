@@ -27,7 +27,19 @@ BRIDGE_PREFIX = "offhook-bridge-"
 CONSULT_PREFIX = "offhook-consult-"
 """Ids of the channels of humans who are asked whether they take a call, followed by a UUID."""
 
-OUR_CHANNELS = (MEDIA_PREFIX, SNOOP_PREFIX, CONSULT_PREFIX)
+LISTENER_PREFIX = "offhook-listener-"
+"""Ids of the channels of humans who listen in, and of the bridge each of them is in, followed by a UUID."""
+
+SPY_PREFIX = "offhook-spy-"
+"""Ids of the channels that hear both sides for a listener, followed by its UUID and a number."""
+
+SEAT_PREFIX = "offhook-seat-"
+"""Ids of the channels through which an agent sits in a room, followed by a UUID."""
+
+ROOM_BRIDGE_PREFIX = "studio-"
+"""Ids of the bridges of rooms, followed by the room's name."""
+
+OUR_CHANNELS = (MEDIA_PREFIX, SNOOP_PREFIX, CONSULT_PREFIX, LISTENER_PREFIX, SPY_PREFIX, SEAT_PREFIX)
 """What the id of a channel begins with that is no caller."""
 
 _NOBODY: frozenset[int] = frozenset()
@@ -62,7 +74,7 @@ class MediaLeg:
         self._caller = caller
         self._leg = leg
         self._lost = lost
-        self._leg_id = f"{MEDIA_PREFIX}{leg.uuid}"
+        self.channel_id = f"{MEDIA_PREFIX}{leg.uuid}"
         self._snoop_id = f"{SNOOP_PREFIX}{leg.uuid}"
         self._bridge_id = f"{BRIDGE_PREFIX}{leg.uuid}"
         self._guests: dict[str, _Guest] = {}
@@ -73,13 +85,13 @@ class MediaLeg:
     async def create(self) -> Mapping[str, str]:
         """Ask for the media channel; returns the channel variables Asterisk answers with."""
         async with self._caller.required(_NOBODY):
-            self._expect(self._leg_id)
-            return await self._ari.external_media(self._leg_id, self._leg)
+            self._expect(self.channel_id)
+            return await self._ari.external_media(self.channel_id, self._leg)
 
     async def join(self, topology: Topology) -> None:
         """Wait until the leg is here, and join it to the caller. Raises AsteriskError when it ends meanwhile."""
         async with self._caller.required(_NOBODY):
-            await self._arrival(self._leg_id)
+            await self._arrival(self.channel_id)
             self._undo.append(partial(self._ari.destroy_bridge, self._bridge_id))
             await self._ari.create_bridge(self._bridge_id)
         if topology is Topology.BRIDGED:
@@ -87,7 +99,7 @@ class MediaLeg:
         else:
             await self._add_snoop(whispering=topology is Topology.WHISPERED)
         async with self._caller.required(_NOBODY):
-            await self._ari.add_channel(self._bridge_id, self._leg_id)
+            await self._ari.add_channel(self._bridge_id, self.channel_id)
             if not all(guest.here for guest in self._guests.values()):
                 raise AsteriskError(f"the media leg for {self._leg.external_host} ended while it was joined")
         self._joined = True
@@ -160,5 +172,5 @@ class MediaLeg:
                 guest.left()
                 if self._joined:
                     self._joined = False
-                    what = "media leg" if event.channel_id == self._leg_id else "channel that hears the caller"
+                    what = "media leg" if event.channel_id == self.channel_id else "channel that hears the caller"
                     self._lost(f"the {what} left Asterisk")

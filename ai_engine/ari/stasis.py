@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -13,6 +14,7 @@ from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.client import Ari
 from ai_engine.ari.dialer import Dialer
 from ai_engine.ari.leftovers import sweep, tell_what_ended, tidy
+from ai_engine.ari.listening import AriListener
 from ai_engine.ari.media_leg import OUR_CHANNELS
 from ai_engine.ari.pbx import AriPbx
 from ai_engine.ari.subscriptions import Subscriptions
@@ -88,6 +90,7 @@ class AriApp:
         self.pbx = AriPbx(lambda: self._ari)
         """What Asterisk knows of SIP trunks."""
         self._on_connected = on_connected
+        self._calls: weakref.WeakValueDictionary[str, AriCallControl] = weakref.WeakValueDictionary()
         self._ari: Ari | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closed = asyncio.Event()
@@ -125,6 +128,18 @@ class AriApp:
             await self._socket.close()
         if self._ari is not None:
             await self._ari.close()
+
+    def listener(self, channel_id: str) -> AriListener:
+        """A new one, for the call of this caller's channel. Raises AsteriskError; status 404: we hold none."""
+        call = self._calls.get(channel_id)
+        if call is None or not call.heard_at:
+            raise AsteriskError(f"no call of ours has channel {channel_id}", 404)
+        return AriListener(self._requests(), self._subscriptions, call)
+
+    def _requests(self) -> Ari:
+        if self._ari is None or not self.connected:
+            raise AsteriskError("Asterisk is not connected")
+        return self._ari
 
     # -- the event socket ----------------------------------------------------------------------------------
 
@@ -208,6 +223,7 @@ class AriApp:
         self._hand_over(AriCallControl(ari, self._subscriptions, channel, parse_arguments(args), orphan=orphan))
 
     def _hand_over(self, call: AriCallControl) -> None:
+        self._calls[call.channel_id] = call
         try:
             self._on_call(call)
         except Exception:  # noqa: BLE001  the edge: what fails for one caller must not cost the others theirs

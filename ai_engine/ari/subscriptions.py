@@ -14,13 +14,16 @@ class Subscriptions:
     def __init__(self) -> None:
         self._listeners: dict[str, Listener] = {}
         self._watchers: dict[str, Listener] = {}
+        self._onlookers: dict[str, list[Listener]] = {}
         self._playbacks: dict[str, str] = {}
+        self.bridges: set[str] = set()
+        """Ids of the bridges in use that are not named after a media leg: they are no leftovers."""
 
     def __contains__(self, channel_id: object) -> bool:
         return channel_id in self._listeners or channel_id in self._watchers
 
     def __len__(self) -> int:
-        return len(self._listeners) + len(self._watchers) + len(self._playbacks)
+        return len(self._listeners) + len(self._watchers) + len(self._onlookers) + len(self._playbacks)
 
     def ids(self) -> frozenset[str]:
         return frozenset(self._listeners) | frozenset(self._watchers)
@@ -37,6 +40,18 @@ class Subscriptions:
 
     def unwatch(self, channel_id: str) -> None:
         self._watchers.pop(channel_id, None)
+
+    def look_on(self, channel_id: str, onlooker: Listener) -> None:
+        """Hear of a channel that somebody holds, after them."""
+        self._onlookers.setdefault(channel_id, []).append(onlooker)
+
+    def look_away(self, channel_id: str, onlooker: Listener) -> None:
+        """Hear no more of it."""
+        onlookers = self._onlookers.get(channel_id, [])
+        if onlooker in onlookers:
+            onlookers.remove(onlooker)
+        if not onlookers:
+            self._onlookers.pop(channel_id, None)
 
     def add_playback(self, playback_id: str, channel_id: str) -> None:
         """The listener of the channel waits for the end of this playback, too."""
@@ -55,4 +70,6 @@ class Subscriptions:
         for listener in heard_by:
             if listener is not None:
                 listener(event)
+        for onlooker in tuple(self._onlookers.get(event.channel_id, ())):
+            onlooker(event)
         return any(heard_by)
