@@ -51,7 +51,7 @@ def conf_text(objects: Iterable[PjsipObject]) -> str:
 
 def _auth(number: SipNumber) -> Fields:
     return (
-        ("auth_type", "userpass"),
+        ("auth_type", "userpass"),  # `digest` is the same, and unknown to Asterisk before 20.11
         ("username", number.username),
         ("password", _password(number)),
     )
@@ -127,8 +127,8 @@ def _password(number: SipNumber) -> str:
     secret = number.password.get_secret_value()
     if not _fits(secret):
         raise ConfigError(
-            f"{number.number}: Asterisk cannot be told this password: it has a control character, a space at one of its "
-            f"ends, or more than {_LINE} characters"
+            f"{number.number}: Asterisk cannot be told this password: it has a control character, a space at one of its"
+            f" ends, or more than {_LINE} characters"
         )
     return secret
 

@@ -157,13 +157,16 @@ def _written(content: _Content) -> bytes:
 def _parsed(plain: bytes | None) -> _Content:
     if plain is None:
         return _Content()
-    data = json.loads(plain)  # what it says was written by `_written`, of this version or another one
-    if data.get("version") != _VERSION:
-        raise VaultError(
-            f"the store of numbers has version {data.get('version')}, and this Offhook knows {_VERSION}; use the one "
-            "that wrote it, or a newer one"
-        )
     try:
-        return _Content(tuple(SipNumber.model_validate(number) for number in data["numbers"]), tuple(data["removed"]))
+        data = json.loads(plain)
+        version, numbers, removed = data.get("version"), data.get("numbers", ()), data.get("removed", ())
+        if version == _VERSION:
+            return _Content(tuple(map(SipNumber.model_validate, numbers)), tuple(removed))
     except ValidationError as error:
         raise VaultError(f"the store of numbers holds what this Offhook does not know: {complaint(error)}") from None
+    except (ValueError, AttributeError, TypeError):
+        raise VaultError("the file of numbers was opened, but is not a store; put it back from a backup") from None
+    raise VaultError(
+        f"the store of numbers has version {version}, and this Offhook knows {_VERSION}; use the one that wrote it, or"
+        " a newer one"
+    )
