@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from ai_engine.call.actions import EndReason
-from ai_engine.errors import ConfigError
+from ai_engine.errors import ConfigError, NotForUs
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.ports import CallControl
 from ai_engine.session.registry import Registry
@@ -163,5 +163,20 @@ def test_two_calls_of_one_name_are_both_held() -> None:
         assert calls.calls == [first]
         first.end.set_result(EndReason.CALLER_HUNG_UP)
         await settle()
+
+    run_virtual(run())
+
+
+def test_a_caller_who_is_not_for_us_goes_on_in_the_dialplan_unanswered() -> None:
+    def make(_: CallControl) -> CallSession:
+        raise NotForUs("+15550100 is none of our numbers", "offhook-number", "unknown")
+
+    async def run() -> None:
+        control = FakeControl()
+        calls = registry(make)
+        calls.admit(control)
+        await settle()
+        assert control.done == ["transfer offhook-number,unknown", "close"]
+        assert calls.totals == {"admitted": 0, "failed": 0, "not_for_us": 1}
 
     run_virtual(run())
