@@ -16,7 +16,7 @@ Fields = tuple[tuple[str, str], ...]
 _QUALIFY_SECONDS = 30
 """Often enough to keep the way through a NAT open, too."""
 _LINE = 4000
-"""Characters of a value; Asterisk reads lines of 8191 bytes."""
+"""Bytes of a value; Asterisk reads lines of 8191, and escapes need some."""
 _USER_SAFE = "-_.!~*'()+"
 """What the user part of a SIP URI may hold as it is (RFC 3261, 25.1), without what Asterisk's lists are parted by."""
 
@@ -128,7 +128,7 @@ def _password(number: SipNumber) -> str:
     if not _fits(secret):
         raise ConfigError(
             f"{number.number}: Asterisk cannot be told this password: it has a control character, a space at one of its"
-            f" ends, or more than {_LINE} characters"
+            f" ends, or more than {_LINE} bytes"
         )
     return secret
 
@@ -142,4 +142,6 @@ def _lines(object: PjsipObject) -> Iterator[str]:
 
 
 def _fits(value: str) -> bool:
-    return value == value.strip() and len(value) <= _LINE and not re.search(r"[\x00-\x1f\x7f]", value)
+    if value != value.strip() or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        return False
+    return len(value.encode()) <= _LINE
