@@ -132,6 +132,8 @@ class EndReason(StrEnum):
 
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
+    OPERATOR_HUNG_UP = "operator_hung_up"
+    """We hung up, because somebody who looks after the engine said so."""
     TRANSFERRED = "transferred"
     """To a human, because somebody asked for it."""
     RESCUED = "rescued"

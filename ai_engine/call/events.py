@@ -349,6 +349,11 @@ class HangupAsked(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class HangupOrdered(CallEvent):
+    """Somebody who looks after the engine wants the call ended now, in the middle of a word."""
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReady(CallEvent):
     """What is to be left on the answering machine that has answered can be said now."""
 

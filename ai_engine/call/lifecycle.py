@@ -29,6 +29,7 @@ from ai_engine.call.events import (
     CallEvent,
     EngineStopping,
     HangupAsked,
+    HangupOrdered,
     MediaAttached,
     MediaExhausted,
     MediaLost,
@@ -67,6 +68,7 @@ Table = dict[tuple[Phase, type[CallEvent]], Row]
 _TRANSFERRED = (TransferToHuman(), EndCall(EndReason.TRANSFERRED))
 _RESCUED = (TransferToHuman(), EndCall(EndReason.RESCUED))
 _HUNG_UP = (HangUp(), EndCall(EndReason.AGENT_HUNG_UP))
+_ORDERED = (HangUp(), EndCall(EndReason.OPERATOR_HUNG_UP))
 _GIVEN_UP = (HangUp(), EndCall(EndReason.GIVEN_UP))
 
 TRANSITIONS: Table = {
@@ -106,6 +108,7 @@ _ALIVE = [phase for phase in Phase if phase is not Phase.ENDED]
 _ATTACHED = [phase for phase in _ALIVE if phase is not Phase.ARRIVING]
 TRANSITIONS |= {(phase, CallerHungUp): (Phase.ENDED, (EndCall(EndReason.CALLER_HUNG_UP),)) for phase in _ALIVE}
 TRANSITIONS |= {(phase, TakenBack): (Phase.ENDED, (EndCall(EndReason.TAKEN_BACK),)) for phase in _ALIVE}
+TRANSITIONS |= {(phase, HangupOrdered): (Phase.ENDED, _ORDERED) for phase in _ALIVE}
 TRANSITIONS |= {(phase, MediaLost): (phase, (Reattach(),)) for phase in _ATTACHED}
 TRANSITIONS |= {(phase, PlayoutFailed): (phase, (Reattach(),)) for phase in _ATTACHED}
 TRANSITIONS |= {(phase, MediaExhausted): (Phase.ENDED, _RESCUED) for phase in _ALIVE}

@@ -15,6 +15,7 @@ from ai_engine.call.events import (
     CallEvent,
     EngineStopping,
     HangupAsked,
+    HangupOrdered,
     MediaAttached,
     MediaExhausted,
     MediaLost,
@@ -31,6 +32,7 @@ EVENTS: list[CallEvent] = [
     AgentStarted("local"),
     AgentLost("gone"),
     HangupAsked(),
+    HangupOrdered(),
     TransferAsked("please"),
     PlayoutIdle(),
     TimeRanOut(),
@@ -119,9 +121,17 @@ def test_a_call_ends_once_and_stays_ended(events: list[CallEvent], reaches_human
     assert ends == (call.phase is Phase.ENDED)
 
 
-@given(st.lists(st.sampled_from(EVENTS)), st.sampled_from([CallerHungUp(), TakenBack(), EngineStopping()]))
+@given(
+    st.lists(st.sampled_from(EVENTS)), st.sampled_from([CallerHungUp(), TakenBack(), EngineStopping(), HangupOrdered()])
+)
 def test_nothing_keeps_a_call_alive_that_must_end(events: list[CallEvent], last: CallEvent) -> None:
     assert after(*events, last)[0] is Phase.ENDED
+
+
+@pytest.mark.parametrize("reaches_human", [True, False])
+def test_an_operator_ends_a_call_in_the_middle_of_a_word(reaches_human: bool) -> None:
+    phase, actions = after(ATTACHED, STARTED, HangupOrdered(), reaches_human=reaches_human)
+    assert (phase, actions[-2:]) == (Phase.ENDED, [do.HangUp(), do.EndCall(EndReason.OPERATOR_HUNG_UP)])
 
 
 def test_every_end_says_where_the_caller_goes() -> None:

@@ -1,0 +1,59 @@
+"""Calls that were asked for and have not been answered yet, as whoever looks on sees them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ai_engine.jobs.ports import CallDesk
+from ai_engine.jobs.record import CallRecord
+from ai_engine.jobs.status import Status
+from ai_engine.switchboard.models import CallState, LiveCall
+from ai_engine.switchboard.ports import Refused
+
+_MOST = 200
+"""A campaign may have thousands that wait."""
+
+
+class JobsUnderWay:
+    """On the office's event loop."""
+
+    def __init__(self, desk: CallDesk, unsettled: Callable[[], Sequence[str]], agent: str) -> None:
+        """``unsettled`` are the ids of those that are not over, and may block; ``agent`` is that of a request that
+        names none."""
+        self._desk = desk
+        self._unsettled = unsettled
+        self._agent = agent
+
+    async def calls(self) -> list[LiveCall]:
+        """Raises Refused where the database does not answer."""
+        try:
+            ids = (await asyncio.to_thread(self._unsettled))[:_MOST]
+            records = [await self._desk.status(id) for id in ids]
+            return [await self._seen(record) for record in records if record is not None and not record.settled]
+        except SQLAlchemyError as error:
+            raise Refused("refused", f"the database of calls does not answer: {type(error).__name__}") from error
+
+    async def _seen(self, record: CallRecord) -> LiveCall:
+        request = record.request
+        return LiveCall(
+            call_id=f"{record.id}-{record.attempt}" if record.attempt else record.id,
+            direction="outbound",
+            agent=request.agent or self._agent,
+            number=request.to,
+            did=request.trunk or "",
+            state=await self._state(record),
+            since=record.created_at,
+            job=record.id,
+        )
+
+    async def _state(self, record: CallRecord) -> CallState:
+        match record.status:
+            case Status.DIALING:
+                entries = await self._desk.timeline(record.id)
+                rings = any(entry.kind == "ringing" and entry.attempt == record.attempt for entry in entries)
+                return "ringing" if rings else "dialing"
+            case Status.IN_PROGRESS:
+                return "talking"
+            case _:  # or it is dialled again later
+                return "queued"
