@@ -21,7 +21,7 @@ from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.audio.speech import make_scorer
 from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
-from ai_engine.config.adapters import fitting, session_settings
+from ai_engine.config.adapters import fitting, session_settings, session_settings_of
 from ai_engine.config.call_agent import OPENAI_PROVIDER, has_openai
 from ai_engine.config.providers import make_agent
 from ai_engine.errors import AsteriskError, ConfigError
@@ -31,6 +31,7 @@ from ai_engine.session.media_path import Downstream, Way
 from ai_engine.session.ports import Agent, Briefing, CallControl, Observer
 from ai_engine.session.prompts import load_prompts
 from ai_engine.session.roster import Breaker, Candidate
+from ai_engine.session.settings import SessionSettings
 from ai_engine.session.turn_judge import TurnJudge
 from ai_engine.tools.template import fill_known
 from ai_engine.transports.dialplan import DialplanCall
@@ -99,15 +100,21 @@ class CallFactory:
 
     async def refresh(self) -> "Snapshot":
         """``now``, once the agents' files have been looked at."""
-        if await self._live.refresh() is not self.now.config:
-            async with self._turn:
-                config = self._live.now
-                if config is not self.now.config:
-                    # What a new MCP server needs is read in a thread: it takes as long as a frame of sound.
-                    tools = await asyncio.to_thread(self.tools.prepare, config)
-                    self.tools.adopt(tools)
-                    self.now = Snapshot(config, tools, self._breakers(config, self.now))
+        try:
+            if await self._live.refresh() is not self.now.config:
+                await self._renew()
+        except Exception:  # noqa: BLE001 - whatever a file does, it must not keep a call from being held
+            log.exception("agents' files cannot be taken in, calls go on with those before")
         return self.now
+
+    async def _renew(self) -> None:
+        async with self._turn:
+            config = self._live.now
+            if config is not self.now.config:
+                # What a new MCP server needs is read in a thread: it takes as long as a frame of sound.
+                tools = await asyncio.to_thread(self.tools.prepare, config)
+                self.tools.adopt(tools)
+                self.now = Snapshot(config, tools, self._breakers(config, self.now))
 
     async def follow(self, seconds: float = _FOLLOW_SECONDS) -> None:
         """Look at the files every few ``seconds``, until cancelled: a new MCP server is there before its first call."""
@@ -149,6 +156,7 @@ class CallFactory:
         found |= {"did": number.number} if number else {}
         toolbox = now.tools.toolbox(name, errand.tools if errand else ())
         said = facts | found
+        settings = session_settings_of(config, name)
         return CallSession(
             control=control,
             ways=ways,
@@ -167,8 +175,8 @@ class CallFactory:
             tools=toolbox,
             observers=(*self._observers, *now.tools.observers),
             prompts=self._prompts[format],
-            ear=self._ear(format),
-            settings=self.settings,
+            ear=self._ear(format, settings),
+            settings=settings,
             clock=time.monotonic,
             store=self._sound.store,
             judge=self._judge(format),
@@ -221,13 +229,12 @@ class CallFactory:
     def _make_agent(self, config: EngineConfig, provider: str, format: AudioFormat) -> Agent:
         return make_agent(provider, config.provider_settings(provider), fitting(config, format, self.tools.http))
 
-    def _ear(self, format: AudioFormat) -> VoiceActivity:
-        settings = self.settings.vad
-        return VoiceActivity(format, settings, make_scorer(format, settings))
+    def _ear(self, format: AudioFormat, settings: SessionSettings) -> VoiceActivity:
+        return VoiceActivity(format, settings.vad, make_scorer(format, settings.vad))
 
     def _try_ear(self, format: AudioFormat) -> None:
         try:
-            self._ear(format)
+            self._ear(format, self.settings)
         except ValueError as error:
             raise ConfigError(f"vad: {error}") from error
 

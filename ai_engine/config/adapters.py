@@ -1,5 +1,7 @@
 """Which part of the file becomes whose settings."""
 
+from dataclasses import replace
+
 from ai_engine.ari.transport import AriSettings
 from ai_engine.audio.format import AudioFormat
 from ai_engine.audio.level import LevelSettings
@@ -111,6 +113,24 @@ def vad_settings(config: EngineConfig) -> VadSettings:
         barge_in_margin_db=barge_in.margin_db,
         echo_return_loss_db=barge_in.echo_return_loss_db,
     )
+
+
+def session_settings_of(config: EngineConfig, agent: str) -> SessionSettings:
+    """``session_settings`` with what ``agent`` has of its own. Raises KeyError."""
+    section, settings = config.agents[agent], session_settings(config)
+    if section.idle_seconds is not None:
+        # Quiet before each nudge, and once more before the goodbye.
+        settings = replace(settings, no_input_seconds=section.idle_seconds / (settings.no_input_limit + 1))
+    if (silence_ms := section.end_silence_ms) is not None:
+        vad = settings.vad
+        vad = replace(
+            vad,
+            end_silence_ms=silence_ms,
+            end_silence_min_ms=min(vad.end_silence_min_ms, silence_ms),
+            end_silence_max_ms=max(vad.end_silence_max_ms, silence_ms),
+        )
+        settings = replace(settings, vad=vad)
+    return settings
 
 
 def session_settings(config: EngineConfig) -> SessionSettings:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ai_engine.config import toml_lines
 from ai_engine.config.agents import AgentSection
+from ai_engine.config.convo import Convo
+from ai_engine.config.convo_mapping import mapped, missing
 from ai_engine.config.model import EngineConfig, Place, Secrets
 from ai_engine.config.overrides import Origin
-from ai_engine.config.problems import Problems, check
+from ai_engine.config.problems import Problems, check, dotted
 from ai_engine.config.providers import Pipelines, Providers
 from ai_engine.config.tools import ServerName, ToolName
 from ai_engine.config.yaml_lines import Document, read
 from ai_engine.errors import ConfigError
+from ai_engine.settings import Section
 from ai_engine.tools.http_settings import HttpToolSettings
 from ai_engine.tools.mcp_settings import McpServerSettings
 
@@ -76,7 +80,7 @@ class AgentFile:
 def read_agent(path: Path, text: str, *, strict: bool = False) -> AgentFile:
     """The agent that is called as the file is; never raises. ``strict``: keys without a meaning are problems."""
     try:
-        return _yaml(path, text)
+        return _toml(path, text, strict) if path.suffix == ".toml" else _yaml(path, text)
     except ConfigError as error:
         return AgentFile(path.stem, path, text, problems=tuple(str(error).splitlines()))
 
@@ -93,6 +97,31 @@ def _yaml(path: Path, text: str) -> AgentFile:
     if problems:
         raise ConfigError(str(problems))
     return AgentFile(path.stem, path, text, section, written=document)
+
+
+def _toml(path: Path, text: str, strict: bool) -> AgentFile:
+    document = toml_lines.read(text, str(path))
+    problems = Problems(path, document, {})
+    convo = check(Convo, document.data, problems)
+    if convo is None:
+        raise ConfigError(str(problems))
+    found = mapped(path.stem, convo, document.data)
+    for place, why in (*found.wrong, *(missing(convo) if strict else ())):
+        problems.at(place, why)
+    for place, why in found.odd if strict else ():
+        problems.at(place, f"means nothing here: {why}")
+    origins = {
+        place: Origin(f"{path}:{document.line(source)}", source, document.line(source))
+        for place, source in found.sources.items()
+    }
+    inside = Problems(path, document, origins)
+    section = None if problems else check(AgentFileSection, found.data, inside)
+    if problems or inside:
+        raise ConfigError(str(problems) or str(inside))
+    not_applicable = tuple(f"{dotted(place)}: {why}" for place, why in found.odd)
+    return AgentFile(
+        path.stem, path, text, section, found.keys, not_applicable, written=document, origins=origins
+    )  # fmt: skip
 
 
 def with_agent(config: EngineConfig, file: AgentFile) -> EngineConfig:
@@ -165,8 +194,22 @@ def _secrets(config: EngineConfig, file: AgentFile) -> Secrets:
             keys[key] = secrets.given[key]
         else:
             own = kind == "tools" or rest[0] in getattr(file.section, str(kind))
-            place = _inside(file.name, (kind, *rest)) if own else ("provider",)
+            place = _inside(file.name, _named(config, key, (kind, *rest))) if own else ("provider",)
             missing.append((place, f"{key} is not set; write it into .env"))
     if missing:
         raise ConfigError("\n".join(file.located(missing)))
     return secrets.model_copy(update={"keys": keys})
+
+
+def _named(config: EngineConfig, key: str, place: Place) -> Place:
+    """Where a provider at ``place`` names ``key``; ``place`` for what is none."""
+
+    def within(section: Section, place: Place) -> Iterator[Place]:
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if name == "key" and value == key:
+                yield (*place, name)
+            elif isinstance(value, Section):
+                yield from within(value, (*place, name))
+
+    return place if place[0] == "tools" else next(within(config.provider_settings(str(place[1])), place), place)

@@ -40,10 +40,15 @@ class AgentSection(Section):
     """Said when nobody has spoken for `no_input.seconds`."""
     goodbye: str = "I cannot hear you. Goodbye."
     """Said when nobody has answered `no_input.limit` of those; then the call ends."""
+    idle_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """After so much quiet the call ends, nudges within it; absent means `no_input.seconds` for each of them."""
+    end_silence_ms: Annotated[int, Field(ge=100, le=5000)] | None = None
+    """Quiet that ends a turn when a call begins; absent means `vad.end_silence_ms`."""
 
     def plain(self, name: str) -> dict[str, Any]:
         """The `agent` object of docs/local_ai_protocol.md but for `greeting` and `prompt`."""
         left_out = {"provider", "fallback_providers", "tools", "greeting", "prompt", "intents"}
+        left_out |= {"idle_seconds", "end_silence_ms"}
         intents = {key: intent.plain() for key, intent in self.intents.items()}
         return {"name": name, **self.model_dump(mode="json", exclude=left_out), "intents": intents}
 

@@ -13,7 +13,7 @@ from ai_engine.tools.http_settings import HttpToolSettings
 from ai_engine.tools.mcp_settings import McpServerSettings
 
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-ServerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,30}$")]
+ServerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,48}$")]
 
 CALL_FACTS = frozenset({"agent", "call_id", "caller", "dialled"})
 """What every tool, greeting and prompt may say of the call."""
