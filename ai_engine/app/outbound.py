@@ -200,8 +200,8 @@ class Outbound:
         while self._numbers is not None:
             try:
                 await self.renew_numbers()
-            except SQLAlchemyError as away:
-                log.warning("new numbers wait for the database", reason=str(away))
+            except Exception:  # noqa: BLE001 - the edge: as long as the engine runs
+                log.exception("the numbers could not be looked at")
             await asyncio.sleep(_NUMBERS_SECONDS)
 
     async def _stop_watching(self) -> None:

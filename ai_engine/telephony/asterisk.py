@@ -69,7 +69,7 @@ class AsteriskTelephony:
         """``trunks`` are those of now, by name, in place of the settings' own."""
         self.counters = {"dialed": 0, "ringing": 0, "early_media": 0, "answered": 0, "ended": 0, "store_failures": 0}
         self._settings = settings
-        self._trunks = trunks or (lambda: settings.trunks)
+        self._trunks = (lambda: settings.trunks) if trunks is None else trunks
         self._dialer = dialer
         self._call_loop = call_loop
         self._context: RouteContext | None = None
