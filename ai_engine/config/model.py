@@ -20,12 +20,10 @@ from ai_engine.config.sound import (
     WebSocketSection,
 )
 from ai_engine.config.tools import ToolsSection
+from ai_engine.config.yaml_lines import Place as Place
 from ai_engine.jobs.settings import CallAgentSettings
 from ai_engine.settings import Host, HttpUrl, ListenPort, Port, Seconds, Section, Word
 from ai_engine.switchboard.settings import StudioSettings
-
-Place = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
 
 
 class Human(Section):

@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
-from ai_engine.config.model import Place
 from ai_engine.errors import ConfigError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: the keys and list positions that lead to it."""
 
 
 class _Scalars(yaml.SafeLoader):
