@@ -121,6 +121,11 @@ def test_a_secret_in_the_file_is_refused_whatever_the_environment_says(file: Pat
         assert found.startswith(why)
 
 
+def test_where_there_are_numbers_no_other_way_out_is_needed(file: Path) -> None:
+    settings = loaded(file, BARE + "call_agent: {telephony: {provider: asterisk}}\nstudio: {}\n")
+    assert not settings.asterisk.trunks
+
+
 def test_a_password_in_a_calendars_url_is_refused(file: Path) -> None:
     [found] = problems(file, MOCK + "  calendar:\n    import_urls:\n      - https://me:you@dav.example/\n")
     assert found.startswith("c.yaml:7: call_agent.calendar.import_urls[0]: a password does not belong here")

@@ -87,3 +87,26 @@ def test_a_broken_promise_is_put_right() -> None:
 def test_a_request_may_choose_agent_voice_and_language() -> None:
     errand = told(agent="booking", locale="de-DE", voice="marin")
     assert (errand.agent, errand.language, errand.voice) == ("booking", "de-DE", "marin")
+
+
+def test_an_agent_in_its_own_words_says_first_what_it_is() -> None:
+    own = {"goal": None, "durationMinutes": None, "ownWords": True, "agent": "sales", "calleeName": "Ana"}
+    errand = told(**own, variables={"product": "tractors", "user": "{callee}"})
+    assert errand.own_words
+    assert errand.greeting == "I am an automated assistant, and this call may be recorded."
+    assert errand.instructions == (
+        "You have called Ana; it is now Tuesday, 01 December 2026, 13:00.\nYou act for {callee}."
+    )
+    assert (errand.agent, errand.tools, errand.max_seconds) == ("sales", (), 300)
+    assert (errand.facts["product"], errand.facts["callee"]) == ("tractors", "Ana")
+    named = CallAgentSettings(manners=Manners(disclosure="I am the {product} machine of {user}."))
+    assert told(named, **own, variables={"product": "tractors", "user": "Bo"}).greeting == (
+        "I am the tractors machine of Bo."
+    )
+    assert told(CallAgentSettings(manners=Manners(disclosure="")), **own).greeting == ""
+    assert told(**own, maxSeconds=20).max_seconds == 20
+
+
+def test_no_other_call_is_in_own_words() -> None:
+    assert not told().own_words
+    assert not told(goal=None, durationMinutes=None, prompt="Chat.").own_words

@@ -55,6 +55,18 @@ def test_a_number_is_kept_without_what_people_write_between() -> None:
         ({"workingHours": {"start": "9"}}, "no time of day"),
         ({"workingHours": {"days": [7]}}, "less than or equal to 6"),
         ({"nonsense": 1}, "Extra inputs"),
+        ({"ownWords": True}, "either goal"),
+        ({"goal": None, "prompt": "Ask.", "ownWords": True}, "either goal"),
+        ({"goal": None, "ownWords": False}, "either goal"),
+        ({"variables": {"product": "tractors"}}, "need ownWords"),
+        (
+            {"goal": None, "ownWords": True, "variables": {"timezone": "Mars", "did": "1"}},
+            "did, timezone cannot be set",
+        ),
+        ({"goal": None, "ownWords": True, "variables": {"a b": "c"}}, "should match pattern"),
+        ({"goal": None, "ownWords": True, "variables": {"a": "c" * 501}}, "at most 500"),
+        ({"goal": None, "ownWords": True, "variables": {f"a{n}": "c" for n in range(51)}}, "at most 50"),
+        ({"maxAttempts": 0}, "greater than or equal to 1"),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], complaint: str) -> None:
@@ -65,3 +77,11 @@ def test_what_is_refused(changes: dict[str, Any], complaint: str) -> None:
 def test_a_free_prompt_needs_no_duration() -> None:
     free = request(goal=None, durationMinutes=None, prompt="Ask for the opening hours.")
     assert not free.books
+
+
+def test_an_agent_in_its_own_words_needs_nothing_else() -> None:
+    own = request(goal=None, durationMinutes=None, ownWords=True)
+    assert own.talks
+    assert own.as_json() == {"to": "+14155550123", "calendarId": "primary", "ownWords": True, "metadata": {}}
+    assert not own.books
+    assert not request().talks

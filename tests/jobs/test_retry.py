@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_engine.jobs.retry import delay_seconds
+from ai_engine.jobs.request import CallRequest
+from ai_engine.jobs.retry import delay_seconds, retry_of
 from ai_engine.jobs.settings import Retry
 from ai_engine.jobs.status import Status
 
@@ -37,3 +38,17 @@ def test_no_delay_is_longer_than_the_longest(attempt: int, jitter: float, chance
     delay = delay_seconds(retry, Status.BUSY, attempt, retryable=True, chance=chance)
     assert (delay is None) == (attempt == 50)
     assert delay is None or 0 <= delay <= 300 * (1 + jitter) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("purpose", "most"),
+    [
+        ({"prompt": "Ask."}, 3),
+        ({"prompt": "Ask.", "maxAttempts": 1}, 1),
+        ({"ownWords": True}, 1),
+        ({"ownWords": True, "maxAttempts": 2}, 2),
+    ],
+)
+def test_a_request_may_say_how_often(purpose: dict[str, object], most: int) -> None:
+    request = CallRequest.model_validate({"to": "+15550100", **purpose})
+    assert retry_of(Retry(), request) == Retry(max_attempts=most)

@@ -104,6 +104,9 @@ async def test_the_schemas_are_whole_and_plain() -> None:
         "windowEnd": "string", "workingHours": "object", "calendarId": "string", "userName": "string",
         "calleeName": "string",
     }.items() <= {name: schema["type"] for name, schema in properties.items()}.items()  # fmt: skip
+    # What only programs ask for would confuse a model.
+    assert not {"ownWords", "maxAttempts", "ringSeconds", "maxSeconds", "variables"} & set(properties)
+    assert "prompt" in properties
     assert set(properties["workingHours"]["properties"]) == {"start", "end", "days"}
     assert all(schema.get("description") for schema in properties.values())
     assert (tools[0].input_schema["required"], tools[1].input_schema["required"]) == (["to"], ["callId"])
