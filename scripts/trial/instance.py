@@ -65,9 +65,12 @@ class Trial:
         """Run one console command and return what it prints."""
         return console_command(Path(self.run_dir) / "asterisk.ctl", command)
 
-    def ari(self, method: str, path: str) -> object:
+    def ari(self, method: str, path: str, body: object = None) -> object:
         """One ARI request, decoded; raises urllib.error.HTTPError when Asterisk refuses."""
-        request = urllib.request.Request(f"{self.ari_url}{path}", method=method)
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.ari_url}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
         token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
         here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never behind this machine's proxy
