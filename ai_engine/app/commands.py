@@ -15,6 +15,7 @@ from ai_engine.app.check_voice import read_sentence
 from ai_engine.app.engine import App, ApplicationTaken
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.call_agent import shown
+from ai_engine.config.overrides import gather
 from ai_engine.config.schema import text as schema_text
 from ai_engine.observe.logs import LogPipe, start_logging
 
@@ -51,20 +52,24 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             from ai_engine.app.calendar_commands import run_calendar  # noqa: PLC0415
 
             return run_calendar(config, options)
-    return serve(config)
+    return serve(config, environ={name: one.value for name, one in gather(environ, options.env_file).items()})
 
 
-def serve(config: EngineConfig, agents: Mapping[str, AgentMaker] | None = None) -> int:
+def serve(
+    config: EngineConfig,
+    agents: Mapping[str, AgentMaker] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> int:
     """Hold calls until SIGTERM; 1 when Asterisk gave our place to another engine. Raises ConfigError.
 
-    ``agents`` by the name of their provider, in place of our own.
+    ``agents`` by the name of their provider, in place of our own; ``environ`` may name the key of the store of numbers.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REALTIME_PRIORITY))
     pipe = start_logging(config.logging.level, config.logging.format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_run(config, pipe, agents))
+            runner.run(_run(config, pipe, agents, environ))
     except ApplicationTaken:
         return 1
     finally:
@@ -72,8 +77,13 @@ def serve(config: EngineConfig, agents: Mapping[str, AgentMaker] | None = None) 
     return 0
 
 
-async def _run(config: EngineConfig, pipe: LogPipe, agents: Mapping[str, AgentMaker] | None) -> None:
-    await App(config, lambda: pipe.dropped, agents).run()
+async def _run(
+    config: EngineConfig,
+    pipe: LogPipe,
+    agents: Mapping[str, AgentMaker] | None,
+    environ: Mapping[str, str] | None,
+) -> None:
+    await App(config, lambda: pipe.dropped, agents, environ, pipe.ring).run()
 
 
 def _check_providers(config: EngineConfig, names: Sequence[str], options: argparse.Namespace) -> int:

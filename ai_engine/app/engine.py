@@ -4,8 +4,10 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from ai_engine.config.adapters import ari_settings
 from ai_engine.errors import ConfigError
 from ai_engine.observe.call_log import CallLog
 from ai_engine.observe.health import HealthServer, Heartbeat
+from ai_engine.observe.log_ring import LogRing
 from ai_engine.observe.media_directory import check_media_directory
 from ai_engine.observe.office import Office
 from ai_engine.observe.recorder import Recorder
@@ -30,12 +33,14 @@ from ai_engine.providers.local import LocalSettings
 from ai_engine.providers.local_health import probe_local_server
 from ai_engine.session.ports import Observer
 from ai_engine.session.registry import Registry
+from ai_engine.switchboard.models import EngineInfo
 from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.transports.watchdog import Watchdog
 from ai_engine.version import engine_version
 
 if TYPE_CHECKING:
     from ai_engine.app.outbound import Outbound
+    from ai_engine.app.studio_part import StudioPart
 
 log = structlog.get_logger(__name__)
 
@@ -51,21 +56,27 @@ class App:
         config: EngineConfig,
         dropped_lines: Callable[[], int],
         agents: Mapping[str, AgentMaker] | None = None,
+        environ: Mapping[str, str] | None = None,
+        log_ring: LogRing | None = None,
     ) -> None:
         """Reads models and prompts, opens nothing; ``dropped_lines`` counts those of the log. Raises ConfigError.
 
-        ``agents`` by the name of their provider, in place of our own.
+        ``agents`` by the name of their provider, in place of our own; ``environ`` may name the key of the store of
+        numbers; ``log_ring`` has the latest lines of the log.
         """
         self._config = config
         self._dropped_lines = dropped_lines
         self._recorder = Recorder(config.recording.directory) if config.recording.enabled else None
         self._tally = Tally()
         observers: list[Observer] = [CallLog(), self._tally, *([self._recorder] if self._recorder else [])]
-        self._outbound = _outbound(config)
+        self._live = LiveConfig(config)
+        self._studio = _studio(config, self._live, environ or {}, log_ring or LogRing())
+        if self._studio is not None:
+            observers.append(self._studio.live)
+        self._outbound = _outbound(config, self._live, self._studio)
         if self._outbound is not None:
             observers.append(self._outbound.transcript)
         self._sound = Sound(config, lambda: self._ari.abilities, lambda call: self._registry.admit(call))
-        self._live = LiveConfig(config)
         self._calls = CallFactory(self._live, self._sound, observers, agents, self._outbound)
         self._probes = Probes(
             self._calls.probed() if config.health.probe_seconds else (),
@@ -75,7 +86,9 @@ class App:
             self._calls.settings.provider_start_seconds,
         )
         self._registry = Registry(self._calls.make, self._calls.settings)
-        self._ari = AriApp(ari_settings(config), self._registry.admit)
+        self._ari = AriApp(
+            ari_settings(config), self._registry.admit, None if self._studio is None else self._studio.connected
+        )
         self._heartbeat = Heartbeat()
         self._health = HealthServer(
             config.health.host,
@@ -86,6 +99,9 @@ class App:
             version=engine_version(),
         )
         self._watchdog = Watchdog(self._sound.wheel)
+        self._started_at = datetime.now(UTC)
+        if self._studio is not None:
+            self._studio.join(self._ari, self._registry, self._calls, self._info, self._calls.settings.human_context)
 
     async def run(self) -> None:
         """Serve calls until told to stop. Raises ConfigError when a port is taken, ApplicationTaken."""
@@ -128,12 +144,16 @@ class App:
         done, _ = await asyncio.wait({ari, stopped, outbound}, return_when=asyncio.FIRST_COMPLETED)
         if done == {outbound} and outbound.exception() is None:
             await asyncio.wait({ari, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if self._studio is not None:
+            await self._studio.leave()
         outbound.cancel()
         probing.cancel()
         following.cancel()
         log.info("engine stopping", calls=len(self._registry.calls), drain_seconds=_DRAIN_SECONDS)
         await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
         await asyncio.wait({outbound})
+        if self._studio is not None:
+            await self._studio.close()
         if self._outbound is not None:
             await self._outbound.close()
         await self._sound.close()
@@ -153,6 +173,35 @@ class App:
             return
         door = MediaStreamDoor(self._sound.wheel, self._registry.admit)
         await self._outbound.open(self._ari.dialer, door, lambda: self._registry.calls)
+        if self._studio is not None:
+            await self._studio.enter(self._outbound.url)
+
+    def _info(self) -> EngineInfo:
+        """As ``Switchboard.engine`` has it. From another thread; may block."""
+        assert self._studio is not None
+        assert self._outbound is not None
+        wheel = self._sound.wheel
+        return EngineInfo(
+            id=self._studio.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=engine_version(),
+            started_at=self._started_at,
+            url=self._outbound.url,
+            asterisk_up=self._ari.connected,
+            asterisk_version=self._ari.version,
+            app=self._config.asterisk.app_name,
+            ready=all(part["up"] for part in self.readiness().values()),
+            calls=len(self._registry.calls),
+            provider=self._outbound.provider,
+            health={
+                "max_lateness_ms": round(wheel.max_lateness_ms, 2),
+                "skipped_frames": wheel.skipped_frames,
+                "log_dropped": self._dropped_lines(),
+                "failures": {name: breaker.failures for name, breaker in self._calls.now.breakers.items()},
+                "calls": dict(self._registry.totals),
+            },
+        )
 
     # -- health ----------------------------------------------------------------------------------------------
 
@@ -219,13 +268,25 @@ class App:
         return found
 
 
-def _outbound(config: EngineConfig) -> "Outbound | None":
+def _outbound(config: EngineConfig, live: LiveConfig, studio: "StudioPart | None") -> "Outbound | None":
     if config.call_agent is None or not config.call_agent.enabled:
         return None
     # More than a second, and 60 MB, that nobody should pay for who does not ask for calls.
     from ai_engine.app.outbound import Outbound  # noqa: PLC0415
 
-    return Outbound(config, config.call_agent, engine_version())
+    numbers = None if studio is None else studio.numbers
+    return Outbound(config, config.call_agent, engine_version(), numbers, lambda: tuple(live.now.agents), studio)
+
+
+def _studio(
+    config: EngineConfig, live: LiveConfig, environ: Mapping[str, str], log_ring: LogRing
+) -> "StudioPart | None":
+    if config.studio is None:
+        return None
+    # As above.
+    from ai_engine.app.studio_part import StudioPart  # noqa: PLC0415
+
+    return StudioPart(config, config.studio, live, environ, log_ring)
 
 
 __all__ = ["App", "ApplicationTaken"]

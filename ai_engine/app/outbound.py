@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,10 +37,16 @@ from ai_engine.telephony.mock import TranscriptBoard
 from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.trunks.number import SipNumber
 from ai_engine.web.server import WebServer
+from ai_engine.web.studio_api import Studio
+
+if TYPE_CHECKING:
+    from ai_engine.app.studio_part import StudioPart
 
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
+
+_EVERYWHERE = ("", "0.0.0.0", "::")
 
 _HOUR_SECONDS = 3600.0
 _LAST_NEWS_SECONDS = 3.0
@@ -64,15 +70,18 @@ class Outbound:
         version: str,
         numbers: Numbers | None = None,
         agents: Callable[[], Collection[str]] | None = None,
+        studio: "StudioPart | None" = None,
     ) -> None:
         """``numbers`` are ours, each a trunk beside those of the settings; ``agents`` the names of those there are now,
-        asked from any thread, in place of the configuration's."""
+        asked from any thread, in place of the configuration's. ``studio`` is served beside the calls, where there is
+        one."""
         self._board = TranscriptBoard()
         self.transcript = LiveTranscript(self._board.said)
         """An ``Observer``."""
         self._config = config
         self._version = version
         self._numbers = numbers
+        self._studio = studio
         self._agents = agents or (lambda: tuple(config.agents))
         self.settings = settings
         self.zone = own_zone()
@@ -154,10 +163,19 @@ class Outbound:
         )
         context = RouteContext(lambda: self._doorstep.known, self._desk.find, self._report, self._desk.note)
         self._web = WebServer(
-            settings.server, settings.tokens, self._desk, [self._network], context, self.snapshot, version=self._version
+            settings.server,
+            settings.tokens,
+            self._desk,
+            [self._network],
+            context,
+            self.snapshot,
+            version=self._version,
+            studio=self._studio_door(),
         )
         for part in (self._doorstep.close, self._desk.close, self._stop_watching, self._web.stop, self._network.close):
             opened.push_async_callback(part)
+        if self._studio is not None:
+            opened.push_async_callback(self._studio.close_door)
         if self._numbers is not None:  # before anything that waits is carried on
             await asyncio.to_thread(self._numbers.refresh)
         await self._calendar.open()
@@ -170,6 +188,24 @@ class Outbound:
         log.info("calls can be asked for", url=self._doorstep.known.local, provider=self._network.id)
         self._watching = asyncio.create_task(self._watch_numbers())
         await self._doorstep.open()
+
+    def _studio_door(self) -> Studio | None:
+        if self._studio is None:
+            return None
+        return self._studio.open_door(self._desk, self._store.unsettled, self.renew_numbers, self._loop)
+
+    @property
+    def url(self) -> str:
+        """Of the HTTP server, for this machine; once it is open."""
+        host = self.settings.server.host
+        if host in _EVERYWHERE:
+            return self._doorstep.known.local
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._web.port}"
+
+    @property
+    def provider(self) -> str:
+        """The telephone network that calls are placed over; once it is open."""
+        return self._network.id
 
     # -- numbers, and the trunks they come over -------------------------------------------------------------
 

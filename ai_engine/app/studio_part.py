@@ -1,0 +1,176 @@
+"""What an engine has for those who look after its numbers, agents and calls: made, opened and closed together."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from pydantic import SecretStr
+
+from ai_engine.app.call_loop import CallLoop
+from ai_engine.app.calls import CallFactory
+from ai_engine.app.jobs_under_way import JobsUnderWay
+from ai_engine.app.listening import Listening
+from ai_engine.app.live_config import LiveConfig
+from ai_engine.app.numbers import Numbers
+from ai_engine.app.switchboard import EngineSwitchboard, Parts
+from ai_engine.ari.stasis import AriApp
+from ai_engine.config import EngineConfig
+from ai_engine.host.registry import Entry, started_of
+from ai_engine.host.registry import Registry as Engines
+from ai_engine.jobs.ports import CallDesk
+from ai_engine.observe.live import LiveCalls
+from ai_engine.observe.log_ring import LogRing
+from ai_engine.session.registry import Registry
+from ai_engine.switchboard.models import AgentInfo, EngineInfo
+from ai_engine.switchboard.settings import StudioSettings
+from ai_engine.trunks.reconcile import TrunkKeeper
+from ai_engine.trunks.store import NumberStore
+from ai_engine.web.studio_api import Studio
+
+log = structlog.get_logger(__name__)
+
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    ari: AriApp
+    registry: Registry
+    calls: CallFactory
+    info: Callable[[], EngineInfo]
+    human_context: str
+
+
+class StudioPart:
+    """Everything is for the call loop, unless it says otherwise."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        settings: StudioSettings,
+        live_config: LiveConfig,
+        environ: Mapping[str, str],
+        log_ring: LogRing,
+    ) -> None:
+        """``environ`` may name the key of the store of numbers. Opens nothing."""
+        self.id = f"{socket.gethostname()}-{os.getpid()}"
+        self.live = LiveCalls(self._standing)
+        """An ``Observer``."""
+        self._config = config
+        self._settings = settings
+        self._live_config = live_config
+        self._log_ring = log_ring
+        self._store = NumberStore(settings.directory, environ)
+        self.numbers = Numbers(self._store)
+        self._engines = Engines(settings.directory)
+        self._token = SecretStr(secrets.token_hex(_TOKEN_BYTES))
+        self._engine: _Engine | None = None
+        self._keeper: TrunkKeeper | None = None
+        self._listening: Listening | None = None
+        self._switchboard: EngineSwitchboard | None = None
+
+    def join(
+        self,
+        ari: AriApp,
+        registry: Registry,
+        calls: CallFactory,
+        info: Callable[[], EngineInfo],
+        human_context: str,
+    ) -> None:
+        """The rest of the engine is made, and not yet opened. ``info`` may block, and is called from other threads; an
+        extension without a context is one of ``human_context``."""
+        self._engine = _Engine(ari, registry, calls, info, human_context)
+        self._keeper = TrunkKeeper(self._settings, self._store, ari.pbx)
+        self._listening = Listening(ari)
+
+    async def connected(self) -> None:
+        """Asterisk is there, or there again."""
+        if self._keeper is not None:
+            await self._keeper.connected()
+
+    async def enter(self, url: str) -> None:
+        """Whoever looks for engines on this machine finds this one, at ``url``."""
+        entry = Entry(
+            self.id,
+            os.getpid(),
+            started_of(os.getpid()),
+            url,
+            self._token.get_secret_value(),
+            str(self._config.source.resolve()),
+        )
+        try:
+            await asyncio.to_thread(self._engines.enter, entry)
+        except OSError as error:
+            log.error("studio will not find this engine by itself", reason=str(error))
+
+    async def leave(self) -> None:
+        """May be called without ``enter``."""
+        try:
+            await asyncio.to_thread(self._engines.leave, self.id)
+        except OSError as error:
+            log.warning("this engine stays in the list of those that run", reason=str(error))
+
+    async def close(self) -> None:
+        """While Asterisk can still be asked."""
+        if self._listening is not None:
+            await self._listening.close()
+
+    # -- at the call desk, on its loop -----------------------------------------------------------------------
+
+    def open_door(
+        self,
+        desk: CallDesk,
+        unsettled: Callable[[], Sequence[str]],
+        renew_numbers: Callable[[], Awaitable[None]],
+        call_loop: asyncio.AbstractEventLoop,
+    ) -> Studio:
+        """What is served over HTTP. ``unsettled`` are the ids of calls that are not over; it may block."""
+        engine = self._engine
+        assert engine is not None
+        calls = CallLoop(call_loop)
+
+        async def renew() -> None:
+            await renew_numbers()
+            await calls.do(engine.calls.refresh())
+
+        self._switchboard = EngineSwitchboard(
+            Parts(
+                call_loop=call_loop,
+                info=engine.info,
+                sessions=lambda: engine.registry.calls,
+                live=self.live,
+                log=self._log_ring,
+                desk=desk,
+                under_way=JobsUnderWay(desk, unsettled, self._config.default_agent),
+                agents=self._agents,
+                numbers=lambda: [number.number for number in self.numbers.all],
+                renew=renew,
+                trunks=self._keeper,
+                ears=self._listening,
+                listen_context=engine.human_context,
+            )
+        )
+        return Studio(self._switchboard, self._token)
+
+    async def close_door(self) -> None:
+        """Let go whoever looks on."""
+        if self._switchboard is not None:
+            self._switchboard.close()
+
+    # --------------------------------------------------------------------------------------------------------
+
+    def _standing(self, call_id: str) -> tuple[str, str] | None:
+        calls = self._engine.registry.calls if self._engine is not None else ()
+        return next(((call.phase, call.floor) for call in calls if call.call_id == call_id), None)
+
+    async def _agents(self) -> Sequence[AgentInfo]:
+        await asyncio.to_thread(self.numbers.refresh)
+        numbers = self.numbers.all
+        return [
+            info.model_copy(update={"numbers": tuple(one.number for one in numbers if one.inbound_agent == info.name)})
+            for info in self._live_config.infos()
+        ]
