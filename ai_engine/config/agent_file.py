@@ -1,8 +1,9 @@
 """One agent in a file of its own: read, checked, and laid over the configuration."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -24,6 +25,7 @@ from ai_engine.tools.mcp_settings import McpServerSettings
 
 SUFFIXES = (".toml", ".yaml")
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}", re.ASCII)
 _VERSION_DIGITS = 12
 _SECRETS_GO = "write the name of a variable of .env: `key: NAME` for a provider, `${NAME}` for a tool"
 
@@ -69,6 +71,9 @@ class AgentFile:
         """All problems, a line each."""
         return "\n".join(self.problems)
 
+    def with_problems(self, problems: tuple[str, ...]) -> "AgentFile":
+        return replace(self, problems=problems)
+
     def located(self, found: Iterable[tuple[Place, str]]) -> tuple[str, ...]:
         """What is wrong, and where in the section, as lines."""
         problems = Problems(self.path, self.written, self.origins)
@@ -77,8 +82,17 @@ class AgentFile:
         return tuple(str(problems).splitlines())
 
 
+def wrong_name(name: str) -> str | None:
+    """Why no agent's file can be called so; None where it can."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"{name!r} is no name for an agent's file: small letters, digits, - and _, up to 41 of them"
+
+
 def read_agent(path: Path, text: str, *, strict: bool = False) -> AgentFile:
     """The agent that is called as the file is; never raises. ``strict``: keys without a meaning are problems."""
+    if (why := wrong_name(path.stem)) is not None:
+        return AgentFile(path.stem, path, text, problems=(f"{path}:1: {why}",))
     try:
         return _toml(path, text, strict) if path.suffix == ".toml" else _yaml(path, text)
     except ConfigError as error:
