@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote
 
 from ai_engine.errors import ConfigError
+from ai_engine.protocol.sip import user_part
 from ai_engine.switchboard.settings import StudioSettings
 from ai_engine.trunks.number import SipNumber
 
@@ -17,8 +17,6 @@ _QUALIFY_SECONDS = 30
 """Often enough to keep the way through a NAT open, too."""
 _LINE = 4000
 """Bytes of a value; Asterisk reads lines of 8191, and escapes need some."""
-_USER_SAFE = "-_.!~*'()+"
-"""What the user part of a SIP URI may hold as it is (RFC 3261, 25.1), without what Asterisk's lists are parted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def _registration(number: SipNumber, transport: str) -> Fields:
     return (
         ("transport", transport),
         ("server_uri", _server(number)),
-        ("client_uri", f"sip:{quote(number.username, safe=_USER_SAFE)}@{_host(number)}"),
+        ("client_uri", f"sip:{user_part(number.username)}@{_host(number)}"),
         ("outbound_auth", number.object_id),
         ("contact_user", number.number.removeprefix("+")),  # what the carrier then dials
         ("expiration", "600"),
