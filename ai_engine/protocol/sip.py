@@ -10,7 +10,9 @@ _LARGEST = 64 * 1024
 """Bytes of a message that are waited for; beyond that its sender is not taken seriously."""
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length"}
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?")
-_PARAMETER = re.compile(r'([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]+)')
+_PARAMETER = re.compile(r'(?<![\w-])([\w-]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s,"]+)')
+_CHALLENGES, _CHALLENGE = 8, 4000
+"""How many are looked at, and how many characters of one: what a stranger sends must not cost time."""
 _USER_SAFE = "-_.!~*'()+"
 """What the user part of a URI may hold as it is (25.1), without what Asterisk's lists are parted by."""
 
@@ -167,10 +169,10 @@ class Challenge:
 def challenge_of(response: Response) -> Challenge | None:
     """The first one that can be met, of a 401 or 407. Raises ValueError when it has some, and none can be met."""
     proxy = response.status == 407
-    offered = response.all("proxy-authenticate" if proxy else "www-authenticate")
+    offered = response.all("proxy-authenticate" if proxy else "www-authenticate")[:_CHALLENGES]
     for text in offered:
         scheme, _, rest = text.partition(" ")
-        fields = {name.lower(): _unquoted(value) for name, value in _PARAMETER.findall(rest)}
+        fields = {name.lower(): _unquoted(value) for name, value in _PARAMETER.findall(rest[:_CHALLENGE])}
         algorithm, qops = fields.get("algorithm", "MD5"), re.split(r"[\s,]+", fields.get("qop", ""))
         known = algorithm.upper() in _HASHES and (qops == [""] or "auth" in qops)
         if scheme.lower() == "digest" and known and "nonce" in fields:
