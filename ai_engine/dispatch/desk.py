@@ -64,7 +64,7 @@ class Dispatch:
     ) -> None:
         """``agents`` are the names a request may say now; ``trunks`` those of now, in place of the settings' own. Both
         are asked from any thread, and answer at once. The rest is as ``Carrier`` has it."""
-        trunks = (lambda: settings.asterisk.trunks) if trunks is None else trunks
+        trunks = trunks or (lambda: settings.asterisk.trunks)
         self._settings = settings
         self._telephony = telephony
         self._store = store

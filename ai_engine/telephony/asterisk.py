@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+Trunks = Callable[[], Mapping[str, Trunk]]
+
 _DIALABLE = re.compile(r"[0-9+*#]+")
 """All that may stand in a dial string in place of the number: anything else could call somebody else, too."""
 
@@ -64,12 +66,12 @@ class AsteriskTelephony:
         settings: Settings,
         dialer: DialerPort,
         call_loop: asyncio.AbstractEventLoop,
-        trunks: Callable[[], Mapping[str, Trunk]] | None = None,
+        trunks: Trunks | None = None,
     ) -> None:
         """``trunks`` are those of now, by name, in place of the settings' own."""
         self.counters = {"dialed": 0, "ringing": 0, "early_media": 0, "answered": 0, "ended": 0, "store_failures": 0}
         self._settings = settings
-        self._trunks = (lambda: settings.trunks) if trunks is None else trunks
+        self._trunks: Trunks = trunks or (lambda: settings.trunks)
         self._dialer = dialer
         self._call_loop = call_loop
         self._context: RouteContext | None = None

@@ -1,6 +1,7 @@
 """What the agent of an outbound call is told."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from ai_engine.jobs.briefing import CALENDAR_TOOLS, JOB_FACTS, assignment
 from ai_engine.jobs.ports import Assignment
@@ -90,7 +91,13 @@ def test_a_request_may_choose_agent_voice_and_language() -> None:
 
 
 def test_an_agent_in_its_own_words_says_first_what_it_is() -> None:
-    own = {"goal": None, "durationMinutes": None, "ownWords": True, "agent": "sales", "calleeName": "Ana"}
+    own: dict[str, Any] = {
+        "goal": None,
+        "durationMinutes": None,
+        "ownWords": True,
+        "agent": "sales",
+        "calleeName": "Ana",
+    }
     errand = told(**own, variables={"product": "tractors", "user": "{callee}"})
     assert errand.own_words
     assert errand.greeting == "I am an automated assistant, and this call may be recorded."
