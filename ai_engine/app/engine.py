@@ -70,7 +70,7 @@ class App:
         self._tally = Tally()
         observers: list[Observer] = [CallLog(), self._tally, *([self._recorder] if self._recorder else [])]
         self._live = LiveConfig(config)
-        self._studio = _studio(config, self._live, environ or {}, log_ring or LogRing())
+        self._studio = _studio(config, self._live, environ or {}, LogRing() if log_ring is None else log_ring)
         if self._studio is not None:
             observers.append(self._studio.live)
         self._outbound = _outbound(config, self._live, self._studio)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ai_engine.jobs.ports import CallDesk
 from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.status import Status
 from ai_engine.switchboard.models import CallState, LiveCall
-from ai_engine.switchboard.ports import Refused
+
+log = structlog.get_logger(__name__)
 
 _MOST = 200
 """A campaign may have thousands that wait."""
@@ -26,13 +28,14 @@ class JobsUnderWay:
         self._agent = agent
 
     async def calls(self) -> list[LiveCall]:
-        """Raises Refused where the database does not answer."""
+        """None where the database does not answer: what is held already is seen all the same."""
         try:
             ids = (await asyncio.to_thread(self._unsettled))[:_MOST]
             records = [await self._desk.status(id) for id in ids]
             return [await self._seen(record) for record in records if record is not None and not record.settled]
         except SQLAlchemyError as error:
-            raise Refused("refused", f"the database of calls does not answer: {type(error).__name__}") from error
+            log.warning("nobody knows which calls wait: the database does not answer", reason=type(error).__name__)
+            return []
 
     async def _seen(self, record: CallRecord) -> LiveCall:
         request = record.request

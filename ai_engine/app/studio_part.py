@@ -137,6 +137,10 @@ class StudioPart:
             await renew_numbers()
             await calls.do(engine.calls.refresh())
 
+        async def agents() -> Sequence[AgentInfo]:
+            await renew()
+            return self._agents()
+
         self._switchboard = EngineSwitchboard(
             Parts(
                 call_loop=call_loop,
@@ -146,12 +150,12 @@ class StudioPart:
                 log=self._log_ring,
                 desk=desk,
                 under_way=JobsUnderWay(desk, unsettled, self._config.default_agent),
-                agents=self._agents,
+                agents=agents,
                 numbers=lambda: [number.number for number in self.numbers.all],
                 renew=renew,
                 trunks=self._keeper,
                 ears=self._listening,
-                listen_context=engine.human_context,
+                context=engine.human_context,
             )
         )
         return Studio(self._switchboard, self._token)
@@ -167,8 +171,7 @@ class StudioPart:
         calls = self._engine.registry.calls if self._engine is not None else ()
         return next(((call.phase, call.floor) for call in calls if call.call_id == call_id), None)
 
-    async def _agents(self) -> Sequence[AgentInfo]:
-        await asyncio.to_thread(self.numbers.refresh)
+    def _agents(self) -> Sequence[AgentInfo]:
         numbers = self.numbers.all
         return [
             info.model_copy(update={"numbers": tuple(one.number for one in numbers if one.inbound_agent == info.name)})

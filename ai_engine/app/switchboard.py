@@ -34,12 +34,20 @@ from ai_engine.switchboard.ports import Refused
 _RECONCILE_SECONDS = 60.0
 
 
-class Sessions(Protocol):
-    """The calls that are held, on the call loop."""
+class Session(Protocol):
+    """A call that is held, on the call loop."""
 
     call_id: str
 
     def happened(self, event: CallEvent) -> None: ...
+
+    def transfer(self, context: str = "", extension: str = "") -> None:
+        """There, or to the human. Raises Refused."""
+        ...
+
+    def advise(self, text: str) -> None:
+        """Tell the agent what the caller does not hear. Raises Refused."""
+        ...
 
 
 class Trunks(Protocol):
@@ -68,14 +76,6 @@ class Ears(Protocol):
     async def stop(self, listener: str) -> None: ...
 
 
-class Interventions(Protocol):
-    """What is done to a conversation from outside, on the call loop. All may raise Refused and AsteriskError."""
-
-    async def transfer(self, call_id: str, where: Transfer) -> None: ...
-
-    async def whisper(self, call_id: str, text: str) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a switchboard is made of; what is None cannot be had."""
@@ -83,7 +83,7 @@ class Parts:
     call_loop: asyncio.AbstractEventLoop
     info: Callable[[], EngineInfo]
     """From another thread; may block."""
-    sessions: Callable[[], Sequence[Sessions]]
+    sessions: Callable[[], Sequence[Session]]
     """On the call loop."""
     live: LiveCalls
     log: LogRing
@@ -98,9 +98,8 @@ class Parts:
     trunks: Trunks | None = None
     lobby: Lobby | None = None
     ears: Ears | None = None
-    interventions: Interventions | None = None
-    listen_context: str = "default"
-    """Of an extension that is given without one."""
+    context: str = "default"
+    """In the dialplan, of an extension that is given without one."""
 
 
 class EngineSwitchboard:
@@ -138,15 +137,15 @@ class EngineSwitchboard:
         call = await self._find(call_id)
         if call.direction == "outbound":
             await self._parts.desk.cancel(call.job)
-        elif not await self._calls.ask(lambda: self._tell(call.call_id, HangupOrdered())):
-            raise Refused("not-found", f"call {call_id} has ended by itself")
+        else:
+            await self._do_to(call, lambda session: session.happened(HangupOrdered()))
         return call
 
     async def transfer(self, call_id: str, where: Transfer) -> LiveCall:
-        interventions = self._parts.interventions or _cannot("transferred")
         call = await self._find_held(call_id)
-        with _told_of_asterisk():
-            await self._calls.do(interventions.transfer(call.call_id, where))
+        # Without an extension it is the human, whose context nobody needs to know.
+        context = where.context or self._parts.context if where.extension else ""
+        await self._do_to(call, lambda session: session.transfer(context, where.extension or ""))
         return call
 
     async def listen(self, call_id: str, extension: str) -> str:
@@ -154,7 +153,7 @@ class EngineSwitchboard:
         call = await self._find_held(call_id)
         number, _, context = extension.partition("@")
         with _told_of_asterisk():
-            return await self._calls.do(ears.listen(call.channel, number, context or self._parts.listen_context))
+            return await self._calls.do(ears.listen(call.channel, number, context or self._parts.context))
 
     async def stop_listening(self, listener: str) -> None:
         ears = self._parts.ears or _cannot("listened to")
@@ -162,10 +161,8 @@ class EngineSwitchboard:
             await self._calls.do(ears.stop(listener))
 
     async def whisper(self, call_id: str, text: str) -> None:
-        interventions = self._parts.interventions or _cannot("whispered into")
         call = await self._find_held(call_id)
-        with _told_of_asterisk():
-            await self._calls.do(interventions.whisper(call.call_id, text))
+        await self._do_to(call, lambda session: session.advise(text))
 
     # -- rooms -----------------------------------------------------------------------------------------------
 
@@ -237,12 +234,16 @@ class EngineSwitchboard:
             raise Refused("not-capable", f"call {call_id} has not been answered yet: it is {call.state}")
         return call
 
-    def _tell(self, call_id: str, event: CallEvent) -> bool:
-        """On the call loop; whether there is such a call."""
-        session = next((one for one in self._parts.sessions() if one.call_id == call_id), None)
-        if session is not None:
-            session.happened(event)
-        return session is not None
+    async def _do_to(self, call: LiveCall, deed: Callable[[Session], None]) -> None:
+        """On the call loop."""
+
+        def do() -> None:
+            session = next((one for one in self._parts.sessions() if one.call_id == call.call_id), None)
+            if session is None:
+                raise Refused("not-found", f"call {call.call_id} has ended by itself")
+            deed(session)
+
+        await self._calls.ask(do)
 
     async def _check_capable(self, agent: str, capability: str) -> None:
         agents = {info.name: info for info in await self._parts.agents()}

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from ai_engine.call.events import (
+    AgentAdvised,
     CallerHeld,
     CallerHummed,
     CallerHungUp,
@@ -22,6 +23,7 @@ from ai_engine.call.events import (
     FalseAlarm,
     FellBack,
     HangupAsked,
+    HangupOrdered,
     MediaAttached,
     PlayoutHeld,
     PlayoutResumed,
@@ -36,6 +38,7 @@ from ai_engine.call.events import (
 log = structlog.get_logger(__name__)
 
 _SENTENCES: dict[type[CallEvent], str] = {
+    AgentAdvised: "agent is advised",
     CallerHeld: "caller put us on hold",
     CallerHummed: "caller only hummed",
     CallerHungUp: "caller hung up",
@@ -45,6 +48,7 @@ _SENTENCES: dict[type[CallEvent], str] = {
     ConsultationEnded: "human was asked",
     FalseAlarm: "false alarm",
     HangupAsked: "hangup asked",
+    HangupOrdered: "hangup ordered",
     MediaAttached: "sound flows",
     PlayoutHeld: "agent waits",
     PlayoutResumed: "agent goes on",

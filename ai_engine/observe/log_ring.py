@@ -31,6 +31,9 @@ class LogRing:
         self._turn = threading.Lock()  # never taken on the loop of the calls
         self._feed: Feed[Line] = Feed()
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         """Keep a line, as it is about to be written: secrets are hidden already."""
         line = {str(key): _plain(value) for key, value in event.items() if not key.startswith("_")}

@@ -40,7 +40,7 @@ class LogPipe(logging.handlers.QueueHandler):
         waiting: queue.Queue[Any] = queue.Queue(most_waiting)
         super().__init__(waiting)
         self.dropped = 0
-        self.ring = ring or LogRing()
+        self.ring = LogRing() if ring is None else ring
         self._listener = _Listener(waiting, target)
         self._stopped = False
         self._listener.start()

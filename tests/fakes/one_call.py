@@ -10,7 +10,7 @@ from ai_engine.call.events import CallerHungUp
 from ai_engine.errors import ProviderError
 from ai_engine.session.call_session import CallSession
 from ai_engine.session.media_path import Way
-from ai_engine.session.ports import Briefing, Tool
+from ai_engine.session.ports import Briefing, Observer, Tool
 from ai_engine.session.roster import Candidate
 from ai_engine.session.settings import SessionSettings
 from ai_engine.session.toolbox import Toolbox
@@ -47,6 +47,7 @@ class Call:
         max_seconds: float | None = None,
         message: str = "",
         reaches_human: bool = True,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """``others`` take over, one after the other, where ``agent`` fails; after the last one nobody does.
 
@@ -66,7 +67,7 @@ class Call:
             candidates=candidates or [Candidate(agent.provider, self._make)],
             briefing=Briefing("call-1", {"name": "reception"}, "Hello.", ""),
             tools=Toolbox([*BUILT_IN.values(), *tools]),
-            observers=[self.witness],
+            observers=[self.witness, *observers],
             prompts=dict.fromkeys(Prompt, VOICE * (PROMPT_MS // 20)),
             ear=VoiceActivity(SLIN8, VadSettings(), LoudnessScorer()),
             settings=settings or SessionSettings(level=None),
