@@ -32,6 +32,11 @@ class Crew:
         return asdict(self.backends)
 
     @property
+    def takes_notes(self) -> bool:
+        """The embedded dialog reads no prompt: there is nothing a note would change."""
+        return self.backends.llm != "intents"
+
+    @property
     def cards(self) -> Mapping[str, Card]:
         """By kind; those that are known."""
         return {**self.pool.cards, **({"llm": self.card} if self.card else {})}

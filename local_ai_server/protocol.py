@@ -190,6 +190,13 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something the agent is to know from its next reply on, and nobody said."""
+
+    text: str = _read(_text)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusAsked:
     pass
 
@@ -207,6 +214,8 @@ class Ready:
     input_rate: int
     output_rate: int
     backends: Backends
+    notes: bool = False
+    """Whether it takes ``note``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +283,19 @@ class Error:
 
 
 ClientMessage: TypeAlias = (
-    Start | Greet | TurnBegin | TurnEnd | TurnDrop | Text | Say | Digit | Nudge | Cancel | ToolResult | StatusAsked
+    Start
+    | Greet
+    | TurnBegin
+    | TurnEnd
+    | TurnDrop
+    | Text
+    | Say
+    | Digit
+    | Nudge
+    | Cancel
+    | ToolResult
+    | Note
+    | StatusAsked
 )
 ServerMessage: TypeAlias = Ready | Partial | Final | Reply | Token | Clause | ToolAsked | ReplyEnd | Status | Error
 
@@ -290,6 +311,7 @@ CLIENT_TYPES: Mapping[str, type[ClientMessage]] = {
     "nudge": Nudge,
     "cancel": Cancel,
     "tool_result": ToolResult,
+    "note": Note,
     "status": StatusAsked,
 }
 SERVER_TYPES: Mapping[str, type[ServerMessage]] = {

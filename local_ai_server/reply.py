@@ -76,6 +76,11 @@ class ReplyMaker:
         if context.history is not None:
             self.record.begin_again(context.history)
 
+    def take_note(self, text: str) -> None:
+        """The agent is to know this; it goes to the prompt, since not every model takes instructions in the middle."""
+        agent = self.start.agent
+        self.start = replace(self.start, agent=replace(agent, prompt=f"{agent.prompt}\n\n{text}".strip()))
+
     def take_result(self, id: str, result: Mapping[str, Any]) -> bool:
         """Record what came of a tool; whether it was the last one an answer waited for."""
         act = self._asked.pop(id, None)

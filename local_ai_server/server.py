@@ -157,7 +157,8 @@ class LocalAIServer:
         log.info("session started", peer=client.peer)
         try:
             rates = session.input_rate, session.output_rate
-            await client.send(protocol.Ready(protocol.VERSION, *rates, session.crew.backends))
+            takes_notes = "llm" in start.parts and session.crew.takes_notes
+            await client.send(protocol.Ready(protocol.VERSION, *rates, session.crew.backends, takes_notes))
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.run())
                 group.create_task(self._feed(client, session))

@@ -150,6 +150,9 @@ class Session:
                 self._cancel(reply, heard_ms)
             case protocol.ToolResult(id, result):
                 self._take_result(id, result)
+            case protocol.Note(text):
+                self._need("llm", "note")
+                self._replies.take_note(text)
             case _:
                 raise ProtocolError("a session is started only once")
 

@@ -136,6 +136,10 @@ class AriApp:
             raise AsteriskError(f"no call of ours has channel {channel_id}", 404)
         return AriListener(self._requests(), self._subscriptions, call)
 
+    async def has_extension(self, channel_id: str, context: str, extension: str) -> bool:
+        """Whether the dialplan has ``context,extension,1``; needs ``func_dialplan.so``. Raises AsteriskError."""
+        return await self._requests().has_extension(channel_id, context, extension)
+
     def _requests(self) -> Ari:
         if self._ari is None or not self.connected:
             raise AsteriskError("Asterisk is not connected")

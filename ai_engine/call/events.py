@@ -354,6 +354,13 @@ class HangupOrdered(CallEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAdvised(CallEvent):
+    """Somebody who looks after the engine told the agent something that the caller does not hear."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReady(CallEvent):
     """What is to be left on the answering machine that has answered can be said now."""
 

@@ -10,7 +10,8 @@ from ai_engine.call.events import ReplyId
 ENGINE = "offhook"
 """In place of a provider's name."""
 
-Speaker = Literal["caller", "agent", "tool"]
+Speaker = Literal["caller", "agent", "tool", "operator"]
+"""The ``operator`` is heard by nobody but the agent, or acts."""
 
 
 @dataclass(slots=True)
@@ -81,6 +82,14 @@ class Transcript:
         text = f"{name}({_json(arguments)}) -> {_json(result)}"
         tool = {"name": name, "arguments": dict(arguments), "result": dict(result), "ms": round(ms)}
         self.utterances.append(Utterance("tool", now, [_Clause(text)], tool=tool))
+
+    def operator_said(self, text: str, now: float) -> None:
+        """The agent was told ``text``, unheard by the caller."""
+        self.utterances.append(Utterance("operator", now, [_Clause(text)]))
+
+    def operator_did(self, what: str, now: float) -> None:
+        """Somebody who looks after the engine did something to the call, which no agent needs to know of."""
+        self.utterances.append(Utterance("operator", now, [_Clause(what)], provider=ENGINE))
 
     def agent_sounded(self, reply: ReplyId, ms: float) -> None:
         """``ms`` of audio came for the clause that was announced last."""

@@ -28,6 +28,7 @@ from ai_engine.call.events import (
 from ai_engine.errors import ProviderError
 from ai_engine.session.ports import Briefing, Fitting
 from ai_engine.settings import Seconds, Section, WebSocketUrl
+from ai_engine.text.aside import aside
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class LocalAgent:
         """Tools, by the reply that led to them: asked for when it has ended."""
         self._refused: set[ReplyId] = set()
         """Those of them nobody wants any more."""
+        self._takes_notes = False
         self._overflowed = False
         self._awaited: set[Stage] = set()
 
@@ -116,6 +118,7 @@ class LocalAgent:
             self.output_format = AudioFormat(int(ready["output_rate"]))
         except _BROKEN as error:
             raise ProviderError(f"local AI server has no sound we can use: {error!r}") from error
+        self._takes_notes = ready.get("notes") is True
         self._preroll = PreRoll(self.input_format, self._fitting.preroll_ms)
         self._parcel_bytes = self.input_format.byte_count(_PARCEL_MS)
         self._sender = asyncio.create_task(self._send_all(self._socket))
@@ -182,6 +185,12 @@ class LocalAgent:
             self._refused.add(reply)
         self._post({"type": "cancel", "reply": reply, "heard_ms": round(heard_ms)})
         self._leave_undone(self._asked.pop(reply, ()))
+
+    def advise(self, text: str) -> str:
+        if not self._takes_notes:
+            return "the local dialog cannot be told anything: it knows the intents of its agent, and reads no prompt"
+        self._post({"type": "note", "text": aside(text)})
+        return ""
 
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         self._post({"type": "tool_result", "id": id, "result": dict(result)})
@@ -326,12 +335,13 @@ class LocalAgent:
 
 
 def _start_message(briefing: Briefing, line_rate: int | None) -> dict[str, Any]:
+    advice = [aside(said.text) for said in briefing.history if said.speaker == "operator"]
     message: dict[str, Any] = {
         "type": "start",
         "protocol": _PROTOCOL,
         "call_id": briefing.call_id,
-        "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": briefing.prompt},
-        "history": [[said.speaker, said.text] for said in briefing.history],
+        "agent": {**briefing.agent, "greeting": briefing.greeting, "prompt": "\n\n".join([briefing.prompt, *advice])},
+        "history": [[said.speaker, said.text] for said in briefing.history if said.speaker != "operator"],
     }
     if briefing.tools:
         message["tools"] = [

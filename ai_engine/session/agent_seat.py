@@ -55,6 +55,8 @@ class AgentSeat:
         """The number of the reply that was begun last."""
         self._ours: dict[ReplyId, ReplyId] = {}
         """Number in the call of each reply of the present agent."""
+        self._untold: list[str] = []
+        """Advice that came while nobody sat here."""
         self._closing: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger(__name__).bind(call_id=briefing.call_id)
 
@@ -86,6 +88,7 @@ class AgentSeat:
         """Let the next candidate sit down who can, AgentStarted, and follow it until AgentFailed; or AgentLost."""
         reason = "every provider is left alone after its failures"
         briefing = replace(self._briefing, history=history)
+        self._untold = [text for text in self._untold if Said("operator", text) not in history]
         for candidate in self._roster.round(self._clock):
             try:
                 agent = await self._open(candidate, briefing)
@@ -163,6 +166,10 @@ class AgentSeat:
         self._generation += 1
         self._ours = {}
         self._came_in(agent)
+        for text in self._untold:
+            if why_not := agent.advise(text):
+                self._log.warning("agent cannot be advised", provider=candidate.name, reason=why_not)
+        self._untold = []
         self._log.info("provider session started", provider=candidate.name)
         self._happened(AgentStarted(candidate.name))
 
@@ -237,6 +244,13 @@ class AgentSeat:
         theirs = next((theirs for theirs, ours in self._ours.items() if ours == reply), None)
         if self._agent is not None and theirs is not None:
             self._agent.interrupt(theirs, heard_ms)
+
+    def advise(self, text: str) -> str:
+        """Whoever sits here, or else comes next, is told; returns as ``Agent.advise`` does."""
+        if self._agent is not None:
+            return self._agent.advise(text)
+        self._untold.append(text)
+        return ""
 
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool) -> None:
         generation, _, theirs = id.partition(".")

@@ -72,6 +72,7 @@ class CallSession:
         where it fails. After ``max_seconds`` of conversation the agent hangs up; ``message`` is left on the answering
         machine that has answered, in place of a conversation."""
         self.call_id = briefing.call_id
+        self.channel_id = control.channel_id
         self._control = control
         self._format = format
         self._briefing = briefing
@@ -169,6 +170,14 @@ class CallSession:
     def leave_message(self, text: str) -> None:
         """An answering machine has answered: say ``text`` to it, and hang up."""
         self._conversation.leave_message(text)
+
+    def transfer(self, context: str = "", extension: str = "") -> None:
+        """An operator sends the caller there, or to the human, in the middle of a word. Raises Refused."""
+        self._conversation.transfer(context, extension)
+
+    def advise(self, text: str) -> None:
+        """An operator tells the agent ``text``, which the caller does not hear. Raises Refused."""
+        self._conversation.advise(text)
 
     # -- one call, one task group, one way out -------------------------------------------------------------
 

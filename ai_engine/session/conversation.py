@@ -10,6 +10,7 @@ from ai_engine.call import actions as do
 from ai_engine.call.actions import Action, EndReason, Prompt
 from ai_engine.call.backchannel import asks_for_nothing
 from ai_engine.call.events import (
+    AgentAdvised,
     AgentExpiring,
     AgentFailed,
     AgentLost,
@@ -66,10 +67,16 @@ from ai_engine.session.tool_desk import ToolDesk
 from ai_engine.session.toolbox import Toolbox
 from ai_engine.session.upkeep import Upkeep
 from ai_engine.session.voice_line import VoiceLine
+from ai_engine.switchboard.ports import Refused
 
 log = structlog.get_logger(__name__)
 
+_AN_OPERATOR = "an operator asked for it"
+
 _LAST_WORDS = (Phase.CLOSING, Phase.HANDING_OVER, Phase.RESCUING, Phase.LEAVING_MESSAGE)
+
+
+_WITH_AGENT = (Phase.ARRIVING, Phase.STARTING, Phase.TALKING, Phase.CLOSING)
 
 
 class Farewell(Enum):
@@ -183,6 +190,27 @@ class Conversation:
         self._message = Message(text, self._speak, self.happened)
         self._spawn(self._message.make())
 
+    # -- what an operator does -----------------------------------------------------------------------------
+
+    def transfer(self, context: str = "", extension: str = "") -> None:
+        """Send the caller there, or to the human, in the middle of a word. Raises Refused."""
+        if not self.reaches_human:
+            raise Refused("not-capable", "nobody can be reached from this call: it does not come through ARI")
+        if self.phase in (Phase.LEAVING_MESSAGE, Phase.ENDED):
+            raise Refused("refused", f"the call cannot be transferred any more: it is {self.phase}")
+        where = ",".join((context, extension) if extension else self.destination)
+        self.transcript.operator_did(f"transferred the caller to {where}", self._clock())
+        self._stop_playout()
+        self.happened(TransferAsked(_AN_OPERATOR, context, extension))
+
+    def advise(self, text: str) -> None:
+        """Let the agent know ``text``, which the caller does not hear. Raises Refused."""
+        if self.phase not in _WITH_AGENT:
+            raise Refused("refused", f"nobody is there to be told: the call is {self.phase}")
+        if why_not := self._seat.advise(text):
+            raise Refused("not-capable", why_not)
+        self.happened(AgentAdvised(text))
+
     def close(self) -> None:
         """The call is over: no timer rings any more, and what was not heard is struck from the transcript."""
         self._timers.cancel_all()
@@ -292,6 +320,8 @@ class Conversation:
                 self._desk.ask_for_patience()
             case DigitReceived(digit):
                 self._take_digit(digit)
+            case AgentAdvised(text):
+                self.transcript.operator_said(text, now)
             case TransferAsked(_, context, extension) if extension:
                 self.destination = (context, extension)
             case AgentFailed() | AgentLost():

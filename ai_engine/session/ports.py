@@ -285,7 +285,7 @@ class Said:
 
     speaker: Speaker
     text: str
-    """What was heard; of a tool, ``name(arguments) -> result`` in JSON."""
+    """What was heard; of a tool, ``name(arguments) -> result`` in JSON; of an operator, what the agent was advised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +394,11 @@ class Agent(Protocol):
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         """What came of a ``ToolAsked``: go on, with a reply where one is due; none is when this was the ``last``
         thing to do in the call."""
+        ...
+
+    def advise(self, text: str) -> str:
+        """An operator wants it to know ``text``, which the caller does not hear and which asks for no reply: it does
+        from its next reply on. Returns why it cannot be told that; empty: it was."""
         ...
 
     def events(self) -> AsyncIterator[CallEvent]:

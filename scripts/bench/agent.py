@@ -92,6 +92,9 @@ class BenchAgent:
 
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None: ...
 
+    def advise(self, text: str) -> str:
+        return "it has no mind"
+
     async def events(self) -> AsyncIterator[CallEvent]:
         while (event := await self._inbox.get()) is not None:
             yield event

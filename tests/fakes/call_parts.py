@@ -194,6 +194,8 @@ class ScriptedAgent:
         self.interrupted: list[tuple[ReplyId, float]] = []
         self.fails_to_start: ProviderError | None = None
         self.start_seconds = 0.0
+        self.takes_no_advice = ""
+        """Why not."""
         self.closed = 0
         self._next = 0
         self._events: asyncio.Queue[CallEvent | ProviderError] = asyncio.Queue()
@@ -252,6 +254,12 @@ class ScriptedAgent:
 
     def interrupt(self, reply: ReplyId, heard_ms: float) -> None:
         self.interrupted.append((reply, heard_ms))
+
+    def advise(self, text: str) -> str:
+        if self.takes_no_advice:
+            return self.takes_no_advice
+        self.told.append(f"advise {text}")
+        return ""
 
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         self.told.append(f"tool {id} {result['ok']}{' last' * last}")

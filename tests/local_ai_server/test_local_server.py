@@ -51,6 +51,7 @@ async def test_ready_says_rates_and_backends(address: str) -> None:
             "input_rate": 16000,
             "output_rate": 22050,
             "backends": {"stt": "pocketsphinx", "llm": "intents", "tts": "flite"},
+            "notes": False,
         }
 
 

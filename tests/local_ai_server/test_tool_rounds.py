@@ -161,3 +161,15 @@ async def test_a_client_that_keeps_the_conversation_is_not_answered_by_and_by(po
         await client.send("turn_drop", turn=1)
         await client.send("text", turn=2, text="hello again", context=context)
         assert (await client.until("reply_end"))[0] == {"type": "reply", "reply": 2, "turn": 2}
+
+
+async def test_a_note_is_in_the_prompt_from_the_next_answer_on(pool: WorkerPool) -> None:
+    async with serving(pool, clerk := Clerk()) as (_, address), calling(address, {"tools": []}) as client:
+        await client.send("text", turn=1, text="when are you open")
+        await client.until("reply_end")
+        await client.send("note", text="They are a regular.")
+        await client.send("text", turn=2, text="when are you open")
+        await client.until("reply_end")
+        before, after = (prompt for prompt, _, _ in clerk.given)
+        assert after == f"{before}\n\nThey are a regular.".strip()
+        assert [text for speaker, text in clerk.given[1][1] if speaker == "caller"] == ["when are you open"] * 2

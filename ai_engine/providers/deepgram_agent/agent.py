@@ -28,6 +28,7 @@ from ai_engine.providers.deepgram_agent.settings import DeepgramAgentSettings
 from ai_engine.providers.deepgram_agent.socket import AgentSocket
 from ai_engine.providers.deepgram_agent.wire import Message
 from ai_engine.session.ports import Briefing, Fitting
+from ai_engine.text.aside import aside
 from ai_engine.text.keys import pressed
 
 log = structlog.get_logger(__name__)
@@ -158,6 +159,10 @@ class DeepgramAgent:
         if not self._tools:
             self._silent = True
             self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
+
+    def advise(self, text: str) -> str:
+        self._send(wire.more_prompt(aside(text)))
+        return ""
 
     def _say(self, text: str) -> None:
         self._await_stages(Stage.FIRST_AUDIO)

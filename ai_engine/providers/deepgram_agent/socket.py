@@ -148,6 +148,8 @@ def _typed(socket: "AsyncV1SocketClient", message: Message) -> tuple[Callable[[A
             return socket.send_inject_agent_message, sdk.AgentV1InjectAgentMessage.model_validate(message)
         case "FunctionCallResponse":
             return socket.send_function_call_response, sdk.AgentV1SendFunctionCallResponse.model_validate(message)
+        case "UpdatePrompt":
+            return socket.send_update_prompt, sdk.AgentV1UpdatePrompt.model_validate(message)
         case kind:
             raise AssertionError(f"no way to send {kind}")
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ai_engine.audio.format import SLIN8
 from ai_engine.providers.deepgram_agent.settings import DeepgramAgentSettings
 from ai_engine.session.ports import Briefing
+from ai_engine.text.aside import aside
 
 Message = dict[str, Any]
 
@@ -38,6 +39,11 @@ def user_says(text: str) -> Message:
 def agent_says(text: str, behavior: Literal["default", "interrupt"]) -> Message:
     """A sentence of the agent's, word for word. ``default`` is refused while anybody speaks."""
     return {"type": "InjectAgentMessage", "message": text, "behavior": behavior}
+
+
+def more_prompt(text: str) -> Message:
+    """Instructions that are added to those there are."""
+    return {"type": "UpdatePrompt", "prompt": text}
 
 
 def tool_result(id: str, name: str, result: Mapping[str, Any]) -> Message:
@@ -99,11 +105,12 @@ def _speak(settings: DeepgramAgentSettings) -> Message:
 
 
 def _prompt(briefing: Briefing) -> str:
-    """With what tools did before this session, which the vendor's history has no plain place for."""
+    """With what tools did and operators said before this session, which the vendor's history has no plain place for."""
     done = [f"- {said.text}" for said in briefing.history if said.speaker == "tool"]
-    if not done:
-        return briefing.prompt
-    return "\n".join([briefing.prompt, "", "You have used tools in this call already, and this came of it:", *done])
+    if done:
+        done = ["", "You have used tools in this call already, and this came of it:", *done]
+    advice = [line for said in briefing.history if said.speaker == "operator" for line in ("", aside(said.text))]
+    return "\n".join([briefing.prompt, *done, *advice])
 
 
 def _history(briefing: Briefing) -> list[Message]:

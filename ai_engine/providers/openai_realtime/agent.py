@@ -33,6 +33,7 @@ from ai_engine.providers.openai_realtime.settings import OpenAIRealtimeSettings
 from ai_engine.providers.openai_realtime.wire import Message
 from ai_engine.remote.socket import RemoteSocket
 from ai_engine.session.ports import Briefing, Fitting
+from ai_engine.text.aside import aside
 from ai_engine.text.keys import pressed
 
 log = structlog.get_logger(__name__)
@@ -190,6 +191,10 @@ class OpenAIRealtimeAgent:
         if not self._unanswered and not last:
             self._await_stages(Stage.FIRST_TOKEN, Stage.FIRST_AUDIO)
             self._responses.want()
+
+    def advise(self, text: str) -> str:
+        self._send(wire.system_text(aside(text)))
+        return ""
 
     def _say(self, what: str) -> None:
         """Ask for a sentence of the moment: instructions of a response take the place of the session's."""

@@ -11,6 +11,7 @@ from ai_engine.audio.format import SLIN8, AudioFormat
 from ai_engine.audio.g711 import alaw_to_pcm, pcm_to_alaw, pcm_to_ulaw, ulaw_to_pcm
 from ai_engine.providers.openai_realtime.settings import OpenAIRealtimeSettings
 from ai_engine.session.ports import Briefing, Said
+from ai_engine.text.aside import aside
 
 Message = dict[str, Any]
 
@@ -93,6 +94,8 @@ def history(said: Said) -> Message:
             return _message("user", "input_text", said.text)
         case "agent":
             return _message("assistant", "output_text", said.text)
+        case "operator":
+            return system_text(aside(said.text))
         case "tool":
             return system_text(f"You have used a tool, and this came of it: {said.text}")
 

@@ -147,6 +147,10 @@ class PipelineAgent:
     def answer_tool(self, id: str, result: Mapping[str, Any], *, last: bool = False) -> None:
         self._replies.answer_tool(id, result, last=last)
 
+    def advise(self, text: str) -> str:
+        self._record.advise(text)
+        return ""
+
     def events(self) -> AsyncIterator[CallEvent]:
         return self._outbox.events()
 

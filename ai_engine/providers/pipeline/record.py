@@ -8,6 +8,7 @@ from typing import Any
 from ai_engine.call.events import ReplyId
 from ai_engine.providers.pipeline.ports import Message, ToolCall
 from ai_engine.session.ports import Said
+from ai_engine.text.aside import aside
 
 INTERRUPTED = "[interrupted by the caller]"
 """Ends an answer of which the caller did not hear everything."""
@@ -89,6 +90,12 @@ class Record:
                 self.caller_said(said.text)
             elif said.speaker == "agent":
                 self._entries.append(Answer(clauses=[_Clause(said.text)]))
+            elif said.speaker == "operator":
+                self.advise(said.text)
+
+    def advise(self, text: str) -> None:
+        """To the instructions, wherever it comes: not every model takes a system's message in the middle."""
+        self._prompt += f"\n\n{aside(text)}"
 
     def caller_said(self, text: str) -> None:
         self._entries.append(Message("user", text))
