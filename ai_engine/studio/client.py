@@ -192,4 +192,7 @@ class StudioClient:
 
 
 def _place(kind: str, id: str) -> str:
+    """Raises Refused for what no id is, and leads somewhere else."""
+    if "/" in id or id in ("", ".", ".."):
+        raise Refused("not-found", f"there is no {id!r}")
     return f"/{kind}/{quote(id, safe='')}"
