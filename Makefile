@@ -39,7 +39,7 @@ check: setup ## Format, lint, types, import contracts, diagrams and schema fresh
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@$(PY) -m scripts.diagrams --check
-	@$(PY) -m ai_engine schema --check config/ai-agent.schema.json
+	@$(PY) -m ai_engine schema --check config/ai-agent.schema.json config/agent.schema.json config/convo.schema.json
 
 format: setup ## Format the code and mend what the linter can
 	@.venv/bin/ruff format .
@@ -48,8 +48,10 @@ format: setup ## Format the code and mend what the linter can
 diagrams: setup ## Draw docs/state-machines.md from the tables in ai_engine/call
 	@$(PY) -m scripts.diagrams
 
-schema: setup ## Export config/ai-agent.schema.json for editors
+schema: setup ## Export config/*.schema.json for editors
 	@$(PY) -m ai_engine schema > config/ai-agent.schema.json
+	@$(PY) -m ai_engine schema --of agent > config/agent.schema.json
+	@$(PY) -m ai_engine schema --of convo > config/convo.schema.json
 
 build: ## Build both images
 	$(COMPOSE) build

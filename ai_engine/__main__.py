@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     call_agent.add_commands(commands)
     _add_calendar(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
-    schema.add_argument("--check", type=Path, metavar="FILE", help="exit 1 when FILE is stale, print nothing")
+    schema.add_argument(
+        "--of", choices=("config", "agent", "convo"), default="config",
+        help="of what: the configuration (the default), an agent's own file, or a convo.toml",
+    )  # fmt: skip
+    schema.add_argument("--check", type=Path, metavar="FILE", nargs="+", help="exit 1 when one is stale, print nothing")
     return parser
 
 

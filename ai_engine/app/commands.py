@@ -16,6 +16,7 @@ from ai_engine.app.engine import App, ApplicationTaken
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.call_agent import shown
 from ai_engine.config.overrides import gather
+from ai_engine.config.schema import kind_of
 from ai_engine.config.schema import text as schema_text
 from ai_engine.observe.logs import LogPipe, start_logging
 
@@ -34,7 +35,7 @@ hangs is ended by the watchdog, and the kernel keeps a share for others."""
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """The exit status. Raises ConfigError."""
     if options.command == "schema":
-        return _schema(options.check)
+        return _schema(options.of, options.check)
     tried = getattr(options, "providers", None)
     config = load(options.config, environ, options.env_file, tried or ())
     match options.command:
@@ -113,11 +114,11 @@ def _show(config: EngineConfig) -> int:
     return 0
 
 
-def _schema(check: Path | None) -> int:
+def _schema(kind: str, check: Sequence[Path] | None) -> int:
     if check is None:
-        print(schema_text(), end="")
+        print(schema_text(kind), end="")
         return 0
-    if check.exists() and check.read_text() == schema_text():
-        return 0
-    print(f"{check} is stale: run 'make schema'", file=sys.stderr)
-    return 1
+    stale = [path for path in check if not path.exists() or path.read_text() != schema_text(kind_of(path))]
+    for path in stale:
+        print(f"{path} is stale: run 'make schema'", file=sys.stderr)
+    return 1 if stale else 0

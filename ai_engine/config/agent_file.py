@@ -138,8 +138,11 @@ def _toml(path: Path, text: str, strict: bool) -> AgentFile:
     )  # fmt: skip
 
 
-def with_agent(config: EngineConfig, file: AgentFile) -> EngineConfig:
-    """``config`` and the agent of ``file``, which is one like all others then. Raises ConfigError."""
+def with_agent(config: EngineConfig, file: AgentFile, *, secrets: bool = True) -> EngineConfig:
+    """``config`` and the agent of ``file``, which is one like all others then. Raises ConfigError.
+
+    Without ``secrets`` those that it needs are not looked for: whoever writes a file need not have them.
+    """
     section = file.section
     if section is None:
         raise ConfigError(file.error)
@@ -158,7 +161,7 @@ def with_agent(config: EngineConfig, file: AgentFile) -> EngineConfig:
     )
     if found := [(_inside(file.name, place), why) for place, why in merged.contradictions()]:
         raise ConfigError("\n".join(file.located(found)))
-    return merged.model_copy(update={"secrets": _secrets(merged, file)})
+    return merged.model_copy(update={"secrets": _secrets(merged, file)}) if secrets else merged
 
 
 def _taken(config: EngineConfig, name: str, section: AgentFileSection) -> Iterator[tuple[Place, str]]:

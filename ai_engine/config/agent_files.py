@@ -26,7 +26,8 @@ class AgentFiles:
     """Everything blocks. Whoever changes something holds a lock of the folder meanwhile."""
 
     def __init__(self, directory: Path, base: EngineConfig | None = None, *, strict: bool = False) -> None:
-        """With ``base`` an agent must fit into it, too; ``strict``: keys that mean nothing are problems."""
+        """With ``base`` an agent must fit into it, too, but for its secrets; ``strict``: keys that mean nothing here
+        are problems."""
         self.directory = directory
         self._base = base
         self._strict = strict
@@ -116,7 +117,7 @@ class AgentFiles:
                 problems = (f"{file.path}:1: there is {seen[file.name]}, too: take one of them away",)
             elif config is not None and not problems:
                 try:
-                    config = with_agent(config, file)
+                    config = with_agent(config, file, secrets=False)
                 except ConfigError as error:
                     problems = tuple(str(error).splitlines())
             seen.setdefault(file.name, file.path)

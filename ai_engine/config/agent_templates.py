@@ -1,6 +1,7 @@
 """What a new agent's file begins as."""
 
 RECEPTION = """\
+# yaml-language-server: $schema=../agent.schema.json
 # An agent, as below `agents` in config/ai-agent.yaml. A change is for the next call; one in progress keeps what it has.
 
 # provider: openai_realtime   # who runs it; absent: default_provider of the configuration
@@ -14,6 +15,7 @@ tools: [hangup, transfer]
 """
 
 REALTIME = """\
+# yaml-language-server: $schema=../agent.schema.json
 # An agent that OpenAI's Realtime API runs; its key is OPENAI_API_KEY in .env.
 
 provider: "{name}.realtime"
@@ -27,6 +29,7 @@ tools: [hangup, transfer]
 """
 
 CONVO = """\
+#:schema ../convo.schema.json
 # An agent as a convo.toml. Keys of .env are written ${{NAME}}.
 
 [agent]

@@ -149,7 +149,7 @@ def test_a_wrong_change_changes_nothing(files: AgentFiles, sets: dict[str, str],
 
 def test_what_does_not_fit_the_configuration_is_said(fitting: AgentFiles) -> None:
     fitting.create("x")
-    with pytest.raises(ConfigError, match=r"x\.yaml:10: tools\[0\]: there is no tool 'sing'"):
+    with pytest.raises(ConfigError, match=r"x\.yaml:11: tools\[0\]: there is no tool 'sing'"):
         fitting.update("x", {"tools": "[sing]"})
     (fitting.directory / "base.yaml").write_text("language: en\n")
     assert "below `agents` of the configuration, too" in fitting.read("base").error

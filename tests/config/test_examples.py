@@ -7,6 +7,7 @@ import pytest
 from ai_engine.audio.format import SLIN8
 from ai_engine.config import load
 from ai_engine.config.adapters import fitting
+from ai_engine.config.agent_files import AgentFiles
 from ai_engine.config.providers import make_agent
 from ai_engine.remote.http import SharedHttp
 
@@ -37,3 +38,10 @@ def test_it_names_the_keys_it_needs(example: Path) -> None:
     text = example.read_text()
     needed = load(example, {**SECRETS, **KEYS}).keys_needed()
     assert [name for name in KEYS if name in text] == [name for name in KEYS if name in needed]
+
+
+def test_the_agents_that_are_shipped_fit_the_shipped_configuration() -> None:
+    config = load(FOLDER.parent / "ai-agent.yaml", {**SECRETS, **KEYS})
+    found = AgentFiles(FOLDER.parent / "agents", config).list()
+    assert [file.name for file in found] == ["example"]
+    assert [file.problems for file in found] == [()]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from ai_engine.config import call_agent, schema
+from ai_engine.config.agent_templates import TEMPLATES, fill
 from ai_engine.config.call_agent_file import CONFIG_VARIABLE
 from ai_engine.config.overrides import OVERRIDES, SECRETS
 from ai_engine.config.providers import AGENTS, LLM, STT, TTS
@@ -20,10 +22,19 @@ SHIPPED = (ROOT / "config" / "ai-agent.yaml").read_text()
 SCHEMA: dict[str, Any] = json.loads((ROOT / schema.SCHEMA_FILE).read_text())
 
 
-def test_file_is_fresh() -> None:
-    assert (ROOT / schema.SCHEMA_FILE).read_text() == schema.text(), (
-        "run: python -m ai_engine schema > config/ai-agent.schema.json"
-    )
+@pytest.mark.parametrize("kind", schema.KINDS)
+def test_file_is_fresh(kind: str) -> None:
+    file = schema.KINDS[kind][1]
+    assert schema.kind_of(file) == kind
+    assert (ROOT / file).read_text() == schema.text(kind), "run: make schema"
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_of_agents_validate(template: str) -> None:
+    suffix, text = fill(template, "x")
+    kind, data = ("convo", tomllib.loads(text)) if suffix == ".toml" else ("agent", read(text, "x").data)
+    jsonschema.Draft202012Validator(json.loads(schema.text(kind))).validate(data)
+    assert Path(text.splitlines()[0].rpartition("/")[2]) == Path(schema.KINDS[kind][1].name)
 
 
 def test_shipped_file_validates() -> None:
@@ -43,8 +54,10 @@ def test_editors_find_the_schema() -> None:
     assert first == f"# yaml-language-server: $schema={schema.SCHEMA_FILE.name}"
 
 
-def test_every_value_is_described() -> None:
-    for section in (SCHEMA, *SCHEMA["$defs"].values()):
+@pytest.mark.parametrize("kind", schema.KINDS)
+def test_every_value_is_described(kind: str) -> None:
+    whole = schema.schema(kind)
+    for section in (whole, *whole["$defs"].values()):
         for key, field in section["properties"].items():
             assert "description" in field or "$ref" in field, key
 
