@@ -1,0 +1,271 @@
+"""What `studio list`, `call`, `hangup`, `transfer`, `listen` and `whisper` do."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from ai_engine.jobs.record import CallRecord
+from ai_engine.jobs.status import Status
+from ai_engine.studio.client import StudioClient
+from ai_engine.studio.engines import Engine, ask, one
+from ai_engine.studio.errors import CALL_FAILED, NOT_FOUND, OK, UNREACHABLE, USAGE, Stop, plainly
+from ai_engine.studio.live import Live, Row, find, live, remember
+from ai_engine.studio.output import Cell, remark, say, show_json, show_table, state
+from ai_engine.studio.place import Place, place
+from ai_engine.studio.where import Where
+from ai_engine.switchboard.models import LiveCall, StudioCall, Transfer
+from ai_engine.web.call_screen import console, show_call, show_entry, verdict
+
+_POLL_SECONDS = 0.5
+_OPTIONS = {
+    "to": "TO",
+    "fromNumber": "--from",
+    "ringSeconds": "--ring-timeout",
+    "maxSeconds": "--max-duration",
+    "variables": "--var",
+    "agent": "AGENT",
+}
+"""What fields are called on the command line."""
+
+
+# -- studio list ---------------------------------------------------------------------------------------------
+
+
+def list_running(where: Where, *, as_json: bool) -> int:
+    """Raises Stop: where no engine runs there is nothing to list, and that should be known."""
+    here = place(where)
+    now = live(where, here)
+    if not now.engines:
+        one(where, here)
+    for silent in now.silent:
+        remark(silent)
+    if len(now.silent) == len(now.engines):
+        raise Stop(UNREACHABLE, "no engine answers")
+    remember(here, now.rows)
+    if as_json:
+        show_json([_row_json(number, row) for number, row in enumerate(now.rows, 1)])
+    elif not now.rows:
+        say("nothing runs: no call, and no agent in a room")
+    else:
+        _show_rows(now)
+    return OK
+
+
+def _show_rows(now: Live) -> None:
+    several = len(now.engines) > 1
+    titles = ["#", "agent", "with", "state", "for", "turn", *(["engine"] if several else []), "id"]
+    moment = datetime.now(UTC)
+    show_table(
+        titles,
+        (
+            [str(number), *_cells(row, moment), *([row.engine.id or row.engine.url] if several else []), row.id]
+            for number, row in enumerate(now.rows, 1)
+        ),
+    )
+
+
+def _cells(row: Row, moment: datetime) -> Sequence[Cell]:
+    if (room := row.room) is not None:
+        door = " or ".join(filter(None, (f"dial {room.extension}" if room.extension else "", room.url)))
+        return [room.agent, f"room {room.name}", f"{room.joined} joined", _span(room.started_at, moment), door]
+    call = row.call
+    assert call is not None
+    way = {"inbound": "from", "outbound": "to", "room": "in room"}[call.direction]
+    turn = f"{call.last_turn_ms:.0f} ms" if call.last_turn_ms is not None else ""
+    word = f"{call.state}, {call.floor}" if call.floor and call.state == "talking" else call.state
+    return [
+        call.agent, f"{way} {call.room or call.number}", (word, str(state(call.state)[1])),
+        _span(call.answered_at or call.since, moment), turn,
+    ]  # fmt: skip
+
+
+def _span(start: datetime, moment: datetime) -> str:
+    minutes, seconds = divmod(max(0, int((moment - start).total_seconds())), 60)
+    return f"{minutes}:{seconds:02}"
+
+
+def _row_json(number: int, row: Row) -> dict[str, object]:
+    thing = row.call if row.call is not None else row.room
+    assert thing is not None
+    engine = {"id": row.engine.id, "url": row.engine.url}
+    return {"#": number, "kind": "call" if row.call is not None else "room", "engine": engine, **thing.as_json()}
+
+
+# -- studio call ---------------------------------------------------------------------------------------------
+
+
+def place_call(
+    where: Where,
+    *,
+    agent: str,
+    to: str,
+    from_number: str | None,
+    ring_timeout: float | None,
+    max_duration: float | None,
+    variables: Sequence[str],
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Raises Stop."""
+    request = _request(
+        {
+            "agent": agent,
+            "to": to,
+            "fromNumber": from_number,
+            "ringSeconds": ring_timeout,
+            "maxSeconds": max_duration,
+            "variables": dict(map(_variable, variables)),
+        }
+    )
+    engine = one(where, place(where))
+    record = ask(engine, lambda client: client.call(request))
+    if not wait:
+        if as_json:
+            show_json(record.as_json())
+        else:
+            say(f"{agent} calls {record.request.to}: {record.id}")
+            say(f"  studio list, studio calls show {record.id}, studio hangup {record.id}", "dim")
+        return OK
+    return _waited(engine, record, as_json)
+
+
+def _request(fields: Mapping[str, object]) -> StudioCall:
+    try:
+        return StudioCall.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        told = [
+            f"{_OPTIONS.get(str(part['loc'][0]), 'call') if part['loc'] else 'call'}: {plainly(part['msg'])}"
+            for part in error.errors(include_url=False)
+        ]
+        raise Stop(USAGE, "; ".join(told)) from error
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Stop(USAGE, f"--var {text}: must be NAME=VALUE")
+    return name, value
+
+
+def _waited(engine: Engine, record: CallRecord, as_json: bool) -> int:
+    if not as_json:
+        say(f"{record.id}: {record.request.agent or 'the agent'} calls {record.request.to}")
+    try:
+        record = ask(engine, lambda client: _followed(client, record.id, quiet=as_json))
+    except KeyboardInterrupt:
+        remark(f"the call goes on: studio hangup {record.id} ends it, studio calls show {record.id} says how it went")
+        raise
+    if as_json:
+        show_json(record.as_json())
+    else:
+        show_call(console(), record)
+    if record.status is Status.COMPLETED:
+        return OK
+    remark(f"call failed: {verdict(record)}")
+    return CALL_FAILED
+
+
+async def _followed(client: StudioClient, id: str, *, quiet: bool) -> CallRecord:
+    screen, seen = console(), 0
+    while True:
+        record = await client.job(id)
+        if record is None:
+            raise Stop(NOT_FOUND, f"the engine knows no call {id} any more")
+        entries = await client.timeline(id)
+        for entry in [] if quiet else entries[seen:]:
+            show_entry(screen, entry)
+        seen = len(entries)
+        if record.settled:
+            return record
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+# -- what is done to a call ----------------------------------------------------------------------------------
+
+
+def hang_up(where: Where, targets: Sequence[str], *, everything: bool, as_json: bool) -> int:
+    """Raises Stop."""
+    if bool(targets) == everything:
+        raise Stop(USAGE, "say which call: `studio hangup ID`, a number of `studio list`, or --all")
+    here = place(where)
+    now = _now(where, here)
+    rows = [row for row in now.rows if row.call is not None] if everything else [_call(here, now, t) for t in targets]
+    ended: list[LiveCall] = []
+    trouble: Stop | None = None
+    for row in rows:
+        try:
+            ended.append(ask(row.engine, lambda client, id=row.id: client.hang_up(id)))  # type: ignore[misc]
+        except Stop as stop:
+            if not (everything and stop.status == NOT_FOUND):  # it has ended by itself meanwhile
+                remark(f"{row.id}: {stop}")
+                trouble = stop
+    if as_json:
+        show_json([call.as_json() for call in ended])
+    else:
+        for call in ended:
+            say(f"hung up: {call.agent} and {call.number or call.room or 'nobody'} ({call.call_id})")
+        if not rows:
+            say("no call is in progress")
+    return trouble.status if trouble is not None else OK
+
+
+def transfer(where: Where, target: str, extension: str | None, context: str | None) -> int:
+    """Raises Stop."""
+    try:
+        goal = Transfer(extension=extension, context=context)
+    except ValidationError as error:
+        raise Stop(USAGE, f"{extension}: is no extension of a dialplan") from error
+    here = place(where)
+    row = _call(here, _now(where, here), target)
+    call = ask(row.engine, lambda client: client.transfer(row.id, goal))
+    say(f"{call.number or call.call_id} is sent to {extension or 'the human'}{f'@{context}' if context else ''}")
+    return OK
+
+
+def listen(where: Where, target: str, extension: str) -> int:
+    """Until Ctrl-C, or the end of the call. Raises Stop."""
+    here = place(where)
+    row = _call(here, _now(where, here), target)
+
+    async def heard(client: StudioClient) -> None:
+        listener = await client.listen(row.id, extension)
+        say(f"{extension} is called and hears both sides; Ctrl-C ends that")
+        try:
+            while any(call.call_id == row.id for call in await client.calls()):  # noqa: ASYNC110  it is asked for
+                await asyncio.sleep(2 * _POLL_SECONDS)
+        except asyncio.CancelledError:
+            await client.stop_listening(listener)
+            raise
+
+    try:
+        ask(row.engine, heard)
+    except KeyboardInterrupt:
+        return OK
+    return OK
+
+
+def whisper(where: Where, target: str, text: str) -> int:
+    """Raises Stop."""
+    if not text.strip():
+        raise Stop(USAGE, "there is nothing to whisper")
+    here = place(where)
+    row = _call(here, _now(where, here), target)
+    ask(row.engine, lambda client: client.whisper(row.id, text))
+    say(f"{row.call.agent if row.call is not None else 'the agent'} is told")
+    return OK
+
+
+def _now(where: Where, here: Place) -> Live:
+    now = live(where, here)
+    if not now.engines:
+        one(where, here)
+    return now
+
+
+def _call(here: Place, now: Live, word: str) -> Row:
+    row = find(here, now, word)
+    if row.room is not None:
+        raise Stop(USAGE, f"{word} is a room; `studio agent stop {row.room.name}` ends it")
+    return row

@@ -1,0 +1,53 @@
+"""What `studio config` does."""
+
+from pathlib import Path
+
+from ai_engine.config.agent_files import AgentFiles
+from ai_engine.config.call_agent import shown
+from ai_engine.config.schema import text as schema_text
+from ai_engine.errors import ConfigError
+from ai_engine.studio.errors import OK, USAGE
+from ai_engine.studio.output import remark, say, show_json
+from ai_engine.studio.where import Where
+from ai_engine.studio.whole_config import whole_config
+
+
+def show_config(where: Where) -> int:
+    """Raises ConfigError."""
+    whole = whole_config(where)
+    if whole.config is None:
+        raise ConfigError("\n".join(whole.problems))
+    for line in whole.missing:
+        remark(line)
+    plain = whole.config.model_dump(mode="json", exclude={"secrets", "call_agent"})
+    if whole.config.call_agent is not None:
+        plain["call_agent"] = shown(whole.config.call_agent)
+    show_json(plain)
+    return OK
+
+
+def show_schema() -> int:
+    print(schema_text(), end="")
+    return OK
+
+
+def validate_config(where: Where, file: Path | None, *, strict: bool, as_json: bool) -> int:
+    """Every problem is told, and none is raised."""
+    path = file or where.config
+    whole = whole_config(where, path)
+    folder = whole.config.studio.agents if whole.config is not None and whole.config.studio is not None else None
+    agents = AgentFiles(folder, whole.config, strict=strict).list() if folder is not None else []
+    problems = [*whole.problems, *(line for one in agents for line in one.problems)]
+    odd = [f"{one.path}: {line}" for one in agents for line in one.not_applicable]
+    bad = bool(problems) or (strict and bool(whole.missing))
+    if as_json:
+        show_json({"ok": not bad, "problems": problems, "missing": list(whole.missing), "notApplicable": odd})
+        return USAGE if bad else OK
+    for line in (*problems, *whole.missing):
+        remark(line)
+    for line in odd:
+        remark(f"{line} (it is left out)")
+    if whole.config is not None and not bad:
+        own = f", {len(agents)} in files of their own" if folder is not None else ""
+        say(f"{path}: good ({len(whole.config.agents)} agents in it{own})")
+    return USAGE if bad else OK

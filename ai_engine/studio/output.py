@@ -1,0 +1,113 @@
+"""How studio writes: tables for people, JSON for programs, and remarks that stand in neither's way."""
+
+import json
+import sys
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ai_engine.studio.errors import USAGE, Stop
+from ai_engine.web.call_screen import console, printable
+
+Cell = str | tuple[str, str]
+"""Text, or text and style."""
+
+_WARNING = 30
+
+_STYLES = {
+    "online": "green",
+    "offline": "red",
+    "failed": "red",
+    "missing": "red",
+    "unknown": "yellow",
+    "talking": "green",
+    "ringing": "yellow",
+    "dialing": "yellow",
+    "queued": "yellow",
+    "ending": "dim",
+}
+
+
+def show_json(data: object) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def show_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, fold: Sequence[str] = ()) -> None:
+    """Columns of ``fold`` may be broken into lines where the terminal is narrow; the others are not."""
+    screen = console()
+    table = Table(box=SIMPLE if screen.is_terminal else None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, no_wrap=title not in fold, overflow="fold" if title in fold else "ellipsis")
+    for row in rows:
+        table.add_row(*map(text, row))
+    screen.print(table)
+
+
+def show_facts(facts: Iterable[tuple[str, Cell]], screen: Console | None = None) -> None:
+    """A line each; those without a value are left out."""
+    screen = screen or console()
+    known = [(name, text(value)) for name, value in facts if value not in ("", ("", ""))]
+    width = max((len(name) for name, _ in known), default=0) + 2
+    for name, value in known:
+        screen.print(Text.assemble((f"{name:{width}}", "dim"), value), soft_wrap=True)
+
+
+def say(line: str, style: str = "") -> None:
+    """A line of the answer."""
+    console().print(Text(printable(line), style), soft_wrap=True)
+
+
+def remark(line: str) -> None:
+    """What should be known beside the answer: on standard error."""
+    for one in line.splitlines():
+        print(f"studio: {printable(one)}", file=sys.stderr)
+
+
+def state(word: str) -> Cell:
+    return word, _STYLES.get(word, "")
+
+
+def text(cell: Cell) -> Text:
+    return Text(printable(cell)) if isinstance(cell, str) else Text(printable(cell[0]), cell[1])
+
+
+def in_camel_case(data: dict[str, Any]) -> dict[str, Any]:
+    """The keys as our API writes them."""
+    return {_camel(key): value for key, value in data.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def sure(question: str, *, force: bool) -> None:
+    """Raises Stop unless somebody says yes, or ``force`` does."""
+    if force:
+        return
+    if not sys.stdin.isatty():
+        raise Stop(USAGE, f"{question} Nobody is here to say so: --force does")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise Stop(USAGE, "nothing was changed")
+
+
+def calm_logs() -> None:
+    """What rooms below have to tell goes where remarks go, and only what is a warning or worse."""
+    # It is slow to load, and `--help` has no logs.
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(
+        processors=[_as_remark],
+        wrapper_class=structlog.make_filtering_bound_logger(_WARNING),
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+
+
+def _as_remark(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+    event = line.pop("event", "")
+    remark(f"{event}{''.join(f' ({key}: {value})' for key, value in line.items())}")
+    return ""

@@ -1,0 +1,236 @@
+"""What `studio calls` and `studio calls show` do."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ai_engine.jobs.record import CallRecord, TimelineEntry
+from ai_engine.studio import history
+from ai_engine.studio.client import StudioClient
+from ai_engine.studio.engines import Engine, ask, engines
+from ai_engine.studio.errors import NOT_FOUND, OK, Stop
+from ai_engine.studio.history import Recording, Summary, recorded, summary
+from ai_engine.studio.output import Cell, remark, say, show_facts, show_json, show_table
+from ai_engine.studio.place import Place, place
+from ai_engine.studio.where import Where
+from ai_engine.web.call_screen import console, show_entry, verdict
+
+_SHORTEST_BEGINNING = 4
+_STEPS = (
+    ("end_of_turn_ms", "turn over"),
+    ("transcript_ms", "words"),
+    ("first_token_ms", "answer"),
+    ("first_audio_ms", "sound"),
+    ("first_frame_ms", "heard"),
+    ("barge_in_ms", "silenced"),
+)
+"""Of a turn: in turns.json, and as a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A call that was recorded, one that was asked for, or both."""
+
+    id: str
+    when: datetime
+    summary: Summary | None = None
+    job: CallRecord | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"id": self.id, "at": self.when.isoformat()}
+        if (one := self.summary) is not None:
+            found |= {
+                "recording": str(one.recording.path), "facts": dict(one.facts), "reason": one.reason,
+                "seconds": one.seconds, "turns": len(one.turns), "answerMs": one.answer_ms,
+            }  # fmt: skip
+        return {**found, **({"job": self.job.as_json()} if self.job is not None else {})}
+
+
+def list_calls(where: Where, *, limit: int, as_json: bool) -> int:
+    """Raises Stop."""
+    here = place(where)
+    found = _past(here, _jobs(where, here, limit), limit)
+    if as_json:
+        show_json([one.as_json() for one in found])
+    elif not found:
+        say(f"no call is recorded in {here.recordings}, and none was asked for")
+    else:
+        show_table(("when", "agent", "with", "how it went", "lasted", "turns", "answer", "id"), map(_row, found))
+    return OK
+
+
+def show_call(where: Where, id: str, *, as_json: bool) -> int:
+    """Raises Stop."""
+    here = place(where)
+    recording, job, entries = _one(where, here, id)
+    known = summary(recording) if recording is not None else None
+    lines = history.transcript(recording) if recording is not None else []
+    if as_json:
+        one = Past(_name(recording, job), _when(recording, job), known, job)
+        said = [{**line, "after": line["after"].total_seconds()} for line in lines]
+        show_json(
+            {
+                **one.as_json(), "transcript": said, "turns": list(known.turns) if known else [],
+                "usage": dict(history.usage(recording)) if recording else {},
+                "files": [str(path) for path in history.files(recording)] if recording else [],
+                "timeline": [entry.as_json() for entry in entries],
+            }
+        )  # fmt: skip
+        return OK
+    show_facts(_facts(recording, known, job))
+    _show_timeline(entries)
+    _show_transcript(lines)
+    _show_turns(known.turns if known is not None else ())
+    return OK
+
+
+# -- finding -------------------------------------------------------------------------------------------------
+
+
+def _past(here: Place, jobs: Sequence[CallRecord], limit: int) -> list[Past]:
+    by_id = {job.id: job for job in jobs}
+    found: list[Past] = []
+    for recording in recorded(here.recordings)[:limit]:
+        one = summary(recording)
+        found.append(Past(recording.call_id, recording.started, one, by_id.pop(str(one.facts.get("job", "")), None)))
+    held = {str(one.summary.facts.get("job", "")) for one in found if one.summary is not None}
+    found += [Past(job.id, job.created_at, job=job) for job in by_id.values() if job.id not in held]
+    return sorted(found, key=lambda one: one.when, reverse=True)[:limit]
+
+
+def _engine(where: Where, here: Place) -> Engine | None:
+    return next(iter(engines(where, here)), None)
+
+
+def _jobs(where: Where, here: Place, limit: int) -> Sequence[CallRecord]:
+    """Those that were asked for; what was recorded can be seen without an engine."""
+    if (engine := _engine(where, here)) is None:
+        return ()
+    try:
+        return ask(engine, lambda client: client.jobs(limit=limit))
+    except Stop as stop:
+        remark(f"only what was recorded is shown: {stop}")
+        return ()
+
+
+def _one(where: Where, here: Place, id: str) -> tuple[Recording | None, CallRecord | None, Sequence[TimelineEntry]]:
+    """By the id of the call, or of what was asked for, or how it begins. Raises Stop."""
+    safe = re.sub(r"[^\w.-]", "_", id)
+    all_of_them = recorded(here.recordings)
+    found = [one for one in all_of_them if one.call_id == safe or one.path.name == id]
+    if not found and len(safe) >= _SHORTEST_BEGINNING:
+        found = [one for one in all_of_them if one.call_id.startswith(safe)]
+    if len(found) > 1 and len({one.call_id for one in found}) > 1:
+        names = "\n".join(f"  {one.call_id}" for one in found[:10])
+        raise Stop(NOT_FOUND, f"{id!r} is the beginning of {len(found)} calls:\n{names}")
+    recording = found[0] if found else None
+    job_id = str(summary(recording).facts.get("job", "")) if recording is not None else id
+    engine = _engine(where, here)
+    job, entries = _asked_for(engine, job_id) if engine is not None and job_id else (None, ())
+    if job is not None and recording is None:  # its recording is called otherwise
+        recording = next((one for one in all_of_them if summary(one).facts.get("job") == job.id), None)
+    if recording is None and job is None:
+        beside = "" if engine is not None else ", and no engine runs that could know one that was not answered"
+        raise Stop(NOT_FOUND, f"there is no call {id!r} in {here.recordings}{beside}; `studio calls` lists them")
+    return recording, job, entries
+
+
+def _asked_for(engine: Engine, job: str) -> tuple[CallRecord | None, Sequence[TimelineEntry]]:
+    async def asked(client: StudioClient) -> tuple[CallRecord | None, Sequence[TimelineEntry]]:
+        record = await client.job(job)
+        return record, await client.timeline(job) if record is not None else ()
+
+    try:
+        return ask(engine, asked)
+    except Stop as stop:
+        remark(str(stop))
+        return None, ()
+
+
+# -- showing -------------------------------------------------------------------------------------------------
+
+
+def _name(recording: Recording | None, job: CallRecord | None) -> str:
+    return recording.call_id if recording is not None else job.id if job is not None else ""
+
+
+def _when(recording: Recording | None, job: CallRecord | None) -> datetime:
+    return recording.started if recording is not None else job.created_at if job is not None else datetime.now(UTC)
+
+
+def _row(one: Past) -> list[Cell]:
+    facts = one.summary.facts if one.summary is not None else {}
+    request = one.job.request if one.job is not None else None
+    way = f"to {request.to}" if request is not None else f"from {facts['caller']}" if facts.get("caller") else ""
+    return [
+        f"{one.when.astimezone():%Y-%m-%d %H:%M}",
+        str(facts.get("agent") or (request.agent if request is not None else "") or ""),
+        way,
+        verdict(one.job) if one.job is not None else (one.summary.reason if one.summary is not None else ""),
+        _span(one.summary.seconds) if one.summary is not None else "",
+        str(len(one.summary.turns)) if one.summary is not None else "",
+        _ms(one.summary.answer_ms) if one.summary is not None else "",
+        one.id,
+    ]
+
+
+def _facts(recording: Recording | None, known: Summary | None, job: CallRecord | None) -> list[tuple[str, Cell]]:
+    facts: list[tuple[str, Cell]] = [("call", _name(recording, job))]
+    facts.append(("when", f"{_when(recording, job).astimezone():%Y-%m-%d %H:%M:%S}"))
+    if known is not None:
+        facts += [(name, str(value)) for name, value in known.facts.items() if value != ""]
+        facts += [("ended", known.reason), ("lasted", _span(known.seconds)), ("answer", _ms(known.answer_ms))]
+    if job is not None:
+        facts += [
+            ("asked for", f"{job.request.to}: {job.request.goal or job.request.prompt or ''}"),
+            ("status", verdict(job)),
+        ]
+        if job.report is not None:
+            facts.append(("report", f"{job.report.outcome}: {job.report.summary}"))
+    if recording is not None:
+        facts.append(("files", str(recording.path)))
+    return facts
+
+
+def _show_timeline(entries: Sequence[TimelineEntry]) -> None:
+    if entries:
+        say("\nwhat happened", "bold")
+    screen = console()
+    for entry in entries:
+        show_entry(screen, entry)
+
+
+def _show_transcript(lines: Sequence[Mapping[str, Any]]) -> None:
+    if lines:
+        say("")
+        say("what was said", "bold")
+    for line in lines:
+        cut = " …" if line.get("cut") else ""
+        say(f"{_span(line['after'].total_seconds()):>6}  {line.get('speaker', ''):7} {line.get('text', '')}{cut}")
+
+
+def _show_turns(turns: Sequence[Mapping[str, Any]]) -> None:
+    if not turns:
+        return
+    say("")
+    say("how long answers took: ms since the caller's last voice", "bold")
+    show_table(
+        ("#", *(title for _, title in _STEPS), "said"),
+        (
+            [str(number), *(_ms(turn.get(name), unit="") for name, _ in _STEPS), str(turn.get("text", ""))[:60]]
+            for number, turn in enumerate(turns, 1)
+        ),
+    )
+
+
+def _ms(value: float | None, unit: str = " ms") -> str:
+    return "" if value is None else f"{value:.0f}{unit}"
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"
