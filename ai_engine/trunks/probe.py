@@ -15,6 +15,9 @@ from ai_engine.trunks.sip_wire import Wire, stream_wire, udp_wire
 
 __all__ = ["Finding", "probe"]
 
+_PROOFS = 2
+"""The second one where the first nonce was too old."""
+
 
 async def probe(number: SipNumber, *, seconds: float = 5.0, tls: ssl.SSLContext | None = None) -> tuple[Finding, ...]:
     """Ask the carrier with OPTIONS and, where the number registers, with a REGISTER that has no Contact: it changes no
@@ -131,7 +134,9 @@ class _Conversation:
     async def ask(self, method: str) -> _Answer:
         """May raise what ``Wire.exchange`` does, and waits without end as it does."""
         response, proved = await self._exchange(method, None), False
-        while response.status in (401, 407) and self._number.username and self.may_prove:
+        for _ in range(_PROOFS):
+            if response.status not in (401, 407) or not self._number.username or not self.may_prove:
+                break
             challenge = challenge_of(response)
             if challenge is None or (proved and not challenge.stale):
                 break
