@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from ai_engine.app.call_loop import CallLoop
 from ai_engine.app.calls import CallFactory
+from ai_engine.app.capabilities import Standing, capabilities
 from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.listening import Listening
 from ai_engine.app.live_config import LiveConfig
@@ -139,7 +140,7 @@ class StudioPart:
 
         async def agents() -> Sequence[AgentInfo]:
             await renew()
-            return self._agents()
+            return self._agents(engine)
 
         self._switchboard = EngineSwitchboard(
             Parts(
@@ -171,9 +172,14 @@ class StudioPart:
         calls = self._engine.registry.calls if self._engine is not None else ()
         return next(((call.phase, call.floor) for call in calls if call.call_id == call_id), None)
 
-    def _agents(self) -> Sequence[AgentInfo]:
-        numbers = self.numbers.all
-        return [
-            info.model_copy(update={"numbers": tuple(one.number for one in numbers if one.inbound_agent == info.name)})
-            for info in self._live_config.infos()
-        ]
+    def _agents(self, engine: _Engine) -> Sequence[AgentInfo]:
+        return [self._complete(info, engine) for info in self._live_config.infos()]
+
+    def _complete(self, info: AgentInfo, engine: _Engine) -> AgentInfo:
+        config, numbers = self._live_config.now, self.numbers.all
+        routed = tuple(one.number for one in numbers if one.inbound_agent == info.name)
+        if info.name not in config.agents:  # its file is of no use, and never was
+            return info.model_copy(update={"numbers": routed})
+        standing = Standing(engine.ari.connected, tuple(one.number for one in numbers), routed)
+        found = capabilities(config, info.name, standing)
+        return info.model_copy(update={"numbers": routed, "capabilities": found})
