@@ -2,13 +2,16 @@
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+from pydantic import Field, TypeAdapter
 
 _SAME_SECONDS = 0.05
 """What a start time may differ by after it was written and read."""
@@ -19,9 +22,9 @@ class Entry:
     """A running engine."""
 
     id: str
-    pid: int
+    pid: Annotated[int, Field(gt=0)]
     process_started: float
-    """Epoch seconds, as ``started_of`` has it: another process may get the same pid later."""
+    """As ``started_of`` has it: another process may get the same pid later."""
     url: str
     """Of its HTTP API."""
     token: str = field(repr=False)
@@ -65,10 +68,10 @@ class Registry:
     def _entries(self) -> Iterator[tuple[Path, Entry | None]]:
         for path in sorted(self._directory.glob("*.json")):
             try:
-                yield path, Entry(**json.loads(path.read_text(encoding="utf-8")))
+                yield path, _ENTRY.validate_json(path.read_bytes(), strict=True)
             except FileNotFoundError:
                 continue
-            except (ValueError, TypeError):
+            except ValueError:
                 yield path, None
 
     def _path(self, id: str) -> Path:
@@ -76,11 +79,22 @@ class Registry:
 
 
 def started_of(pid: int) -> float:
-    """When the process was started; 0 where there is none."""
+    """When the process was started, in seconds on a clock of the system; 0 where there is none, or no more than its
+    exit status."""
+    if sys.platform == "linux":  # of psutil, it would be another one after somebody has set the clock
+        with suppress(OSError):
+            state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            return 0.0 if state in "ZX" else int(fields[18]) / os.sysconf("SC_CLK_TCK")
+        return 0.0
     with suppress(psutil.Error):
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     return 0.0
 
 
 def _lives(entry: Entry) -> bool:
-    return abs(started_of(entry.pid) - entry.process_started) < _SAME_SECONDS
+    started = started_of(entry.pid)
+    return started > 0 and abs(started - entry.process_started) < _SAME_SECONDS
+
+
+_ENTRY = TypeAdapter(Entry)
