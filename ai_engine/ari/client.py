@@ -89,18 +89,13 @@ class Ari:
     # -- PJSIP's objects ---------------------------------------------------------------------------------------
 
     async def pjsip_endpoints(self) -> dict[str, str]:
-        """Their states (``online``, ``offline``, ``unknown``) by id."""
-        try:
-            return await self._read(
-                lambda found: {str(endpoint["resource"]): str(endpoint.get("state", "unknown")) for endpoint in found},
-                "endpoints",
-                "listByTech",
-                tech="PJSIP",
-            )
-        except AsteriskError as error:
-            if error.status == 404:  # no module has registered the technology
-                return {}
-            raise
+        """Their states (``online``, ``offline``, ``unknown``) by id; status 404: ``chan_pjsip.so`` is not loaded."""
+        return await self._read(
+            lambda found: {str(endpoint["resource"]): str(endpoint.get("state", "unknown")) for endpoint in found},
+            "endpoints",
+            "listByTech",
+            tech="PJSIP",
+        )
 
     async def pjsip_object(self, kind: str, object_id: str) -> tuple[tuple[str, str], ...] | None:
         """All its attributes, passwords too, as names with values, or None; an attribute may be there twice."""
@@ -229,12 +224,22 @@ class Ari:
         )
 
     async def call_extension(
-        self, channel_id: str, other_id: str, extension: str, *, caller_id: str, seconds: int, originator: str
+        self,
+        channel_id: str,
+        other_id: str,
+        extension: str,
+        *,
+        caller_id: str,
+        seconds: int,
+        originator: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Call the dialplan's ``extension`` (with ``@context``) for at most ``seconds``.
 
-        What answers is our application's channel ``channel_id``; its other half in the dialplan is ``other_id``.
+        What answers is our application's channel ``channel_id``; its other half in the dialplan is ``other_id``. Both
+        have the ``variables``.
         """
+        optional = {"originator": originator, "variables": dict(variables or {})}
         await self._ask(
             "channels",
             "originateWithId",
@@ -244,7 +249,7 @@ class Ari:
             app=self._app,
             callerId=caller_id,
             timeout=seconds,
-            originator=originator,
+            **{name: value for name, value in optional.items() if value},
         )
 
     async def has_extension(self, channel_id: str, context: str, extension: str) -> bool:

@@ -17,6 +17,7 @@ from ai_engine.ari.leftovers import sweep, tell_what_ended, tidy
 from ai_engine.ari.listening import AriListener
 from ai_engine.ari.media_leg import OUR_CHANNELS
 from ai_engine.ari.pbx import AriPbx
+from ai_engine.ari.room import AriRoom
 from ai_engine.ari.subscriptions import Subscriptions
 from ai_engine.ari.transport import AriSettings
 from ai_engine.errors import AsteriskError
@@ -135,6 +136,10 @@ class AriApp:
         if call is None or not call.heard_at:
             raise AsteriskError(f"no call of ours has channel {channel_id}", 404)
         return AriListener(self._requests(), self._subscriptions, call)
+
+    def room(self, name: str, left: Callable[[], None]) -> AriRoom:
+        """A new one; ``left`` is told when its agent has left. Raises AsteriskError."""
+        return AriRoom(self._requests(), self._subscriptions, name, left)
 
     async def has_extension(self, channel_id: str, context: str, extension: str) -> bool:
         """Whether the dialplan has ``context,extension,1``; needs ``func_dialplan.so``. Raises AsteriskError."""
