@@ -48,7 +48,7 @@ class Guest:
 
     async def hears(self, *hz: int) -> None:
         """All of these at once, and nothing else."""
-        await until(lambda: all(level > 0.1 for level in self._levels(*hz)) and sum(self._levels(*hz)) > 0.9)
+        await until(lambda: all(level > 0.03 for level in self._levels(*hz)) and sum(self._levels(*hz)) > 0.9)
 
     def _levels(self, *hz: int) -> list[float]:
         now = time.time()
