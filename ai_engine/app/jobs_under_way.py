@@ -40,7 +40,7 @@ class JobsUnderWay:
     async def _seen(self, record: CallRecord) -> LiveCall:
         request = record.request
         return LiveCall(
-            call_id=f"{record.id}-{record.attempt}" if record.attempt else record.id,
+            call_id=f"{record.id}-{_attempt(record)}",
             direction="outbound",
             agent=request.agent or self._agent,
             number=request.to,
@@ -60,3 +60,8 @@ class JobsUnderWay:
                 return "talking"
             case _:  # or it is dialled again later
                 return "queued"
+
+
+def _attempt(record: CallRecord) -> int:
+    """The one that is under way, or comes next."""
+    return max(record.attempt, 1) + (record.status.over and record.attempt > 0)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from ai_engine.app.call_loop import CallLoop
 from ai_engine.app.calls import CallFactory
 from ai_engine.app.capabilities import Standing, capabilities
+from ai_engine.app.job_news import JobNews
 from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.listening import Listening
 from ai_engine.app.live_config import LiveConfig
@@ -73,6 +74,7 @@ class StudioPart:
         self._keeper: TrunkKeeper | None = None
         self._listening: Listening | None = None
         self._switchboard: EngineSwitchboard | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     def join(
         self,
@@ -142,6 +144,9 @@ class StudioPart:
             await renew()
             return self._agents(engine)
 
+        under_way = JobsUnderWay(desk, unsettled, self._config.default_agent)
+        news = JobNews(under_way, lambda: calls.ask(self.live.now), self.live, desk)
+        self._telling = asyncio.create_task(news.run())
         self._switchboard = EngineSwitchboard(
             Parts(
                 call_loop=call_loop,
@@ -150,7 +155,7 @@ class StudioPart:
                 live=self.live,
                 log=self._log_ring,
                 desk=desk,
-                under_way=JobsUnderWay(desk, unsettled, self._config.default_agent),
+                under_way=under_way,
                 agents=agents,
                 numbers=lambda: [number.number for number in self.numbers.all],
                 renew=renew,
@@ -163,6 +168,9 @@ class StudioPart:
 
     async def close_door(self) -> None:
         """Let go whoever looks on."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         if self._switchboard is not None:
             self._switchboard.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -115,7 +116,10 @@ class EngineSwitchboard:
         self._parts.log.close()
 
     async def engine(self) -> EngineInfo:
-        return await asyncio.to_thread(self._parts.info)
+        info = await asyncio.to_thread(self._parts.info)
+        with suppress(Refused):
+            return info.model_copy(update={"rooms": len(await self.rooms())})
+        return info
 
     # -- calls -----------------------------------------------------------------------------------------------
 

@@ -54,9 +54,11 @@ class LiveCalls:
     """Implements ``Observer``: on the call loop, where all of it is done at once, and sound costs nothing as long as
     nobody looks on."""
 
-    def __init__(self, standing: Standing) -> None:
-        """``standing`` tells phase and floor of a call, by its id; None where it is not there any more."""
+    def __init__(self, standing: Standing, room_of: Callable[[str], str] = lambda channel_id: "") -> None:
+        """``standing`` tells phase and floor of a call, by its id; None where it is not there any more. ``room_of``
+        tells the room in which a channel is; empty where it is in none."""
         self._standing = standing
+        self._room_of = room_of
         self._calls: dict[str, _Call] = {}
         self._feed: Feed[StudioEvent] = Feed()
 
@@ -80,13 +82,13 @@ class LiveCalls:
 
     def now(self) -> list[LiveCall]:
         """Those in progress, the oldest first."""
-        return [self._as_it_stands(call_id, call.live) for call_id, call in list(self._calls.items())]
+        return [self._as_it_stands(call_id, call) for call_id, call in list(self._calls.items())]
 
     # -- Observer --------------------------------------------------------------------------------------------
 
     def call_started(self, call_id: str, facts: Mapping[str, str], now: float) -> None:
         call = self._calls[call_id] = _Call(_live_call(call_id, facts))
-        call.told = self._as_it_stands(call_id, call.live)
+        call.told = self._as_it_stands(call_id, call)
         self.publish("call_started", call_id, call.told.as_json())
 
     def happened(self, call_id: str, event: CallEvent, now: float) -> None:
@@ -126,7 +128,7 @@ class LiveCalls:
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
         if (call := self._calls.pop(call_id, None)) is not None:
-            live = call.live.model_copy(update={"state": "ending"})
+            live = self._as_it_stands(call_id, call).model_copy(update={"state": "ending"})
             self.publish("call_ended", call_id, {**live.as_json(), "reason": str(reason)})
 
     # --------------------------------------------------------------------------------------------------------
@@ -147,12 +149,15 @@ class LiveCalls:
         if (call := self._calls.get(call_id)) is None:
             return
         call.is_due = False
-        live = self._as_it_stands(call_id, call.live)
+        live = self._as_it_stands(call_id, call)
         if live != call.told:
             call.told = live
             self.publish("call_changed", call_id, live.as_json())
 
-    def _as_it_stands(self, call_id: str, live: LiveCall) -> LiveCall:
+    def _as_it_stands(self, call_id: str, call: _Call) -> LiveCall:
+        live = call.live
+        if not live.room and (room := self._room_of(live.channel)):
+            live = call.live = live.model_copy(update={"room": room, "direction": "room"})
         if (standing := self._standing(call_id)) is None:
             return live
         phase, floor = standing

@@ -176,7 +176,7 @@ async def test_calls_that_are_held_and_calls_that_wait() -> None:
         calls = await here.board.calls()
         assert [(call.state, call.direction, call.call_id) for call in calls] == [
             ("talking", "inbound", "call-1"),
-            ("queued", "outbound", asked[0].id),
+            ("queued", "outbound", f"{asked[0].id}-1"),
             ("dialing", "outbound", f"{asked[1].id}-1"),
             ("ringing", "outbound", f"{asked[2].id}-2"),
         ]
