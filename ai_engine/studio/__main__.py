@@ -39,7 +39,7 @@ def _misused(error: TyperException) -> int:
         return USAGE
     option = getattr(error, "option_name", "")
     if option in ("--config", "--env-file", "--url", "--token", "--engine"):
-        return _told(f"{text} {option} stands before the verb: studio {option} … {command.partition(' ')[2]}", USAGE)
+        return _told(f"{text}; it stands before the verb: studio {option} … {command.partition(' ')[2]}", USAGE)
     return _told(f"{text} ({command} --help shows how)", USAGE)
 
 

@@ -45,8 +45,8 @@ def add_to(app: typer.Typer) -> None:
 
 def call(
     ctx: typer.Context,
-    agent: Annotated[str, typer.Argument(help="Who talks.", show_default=False, autocompletion=complete.agents)],
-    to: Annotated[str, typer.Argument(help="The number to call, like +14155550123.", show_default=False)],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Who talks.", show_default=False, autocompletion=complete.agents)],
+    to: Annotated[str, typer.Argument(metavar="TO", help="The number to call, like +14155550123.", show_default=False)],
     from_number: Annotated[
         str | None,
         typer.Option(
@@ -129,7 +129,9 @@ def listen(
     return hear(where_of(ctx), target, on)
 
 
-def whisper(ctx: typer.Context, target: Call, text: Annotated[str, typer.Argument(show_default=False)]) -> int:
+def whisper(
+    ctx: typer.Context, target: Call, text: Annotated[str, typer.Argument(metavar="TEXT", show_default=False)]
+) -> int:
     """Tell the agent of a call something that the caller does not hear."""
     from ai_engine.studio.calls import whisper as tell  # noqa: PLC0415
 
