@@ -18,6 +18,7 @@ from ai_engine.app.calls import AgentMaker, CallFactory
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.probes import Probes
 from ai_engine.app.sound import Sound
+from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import ApplicationTaken, AriApp
 from ai_engine.config import EngineConfig
 from ai_engine.config.adapters import ari_settings
@@ -87,7 +88,7 @@ class App:
         )
         self._registry = Registry(self._calls.make, self._calls.settings)
         self._ari = AriApp(
-            ari_settings(config), self._registry.admit, None if self._studio is None else self._studio.connected
+            ari_settings(config), self._take_in, None if self._studio is None else self._studio.connected
         )
         self._heartbeat = Heartbeat()
         self._health = HealthServer(
@@ -150,10 +151,10 @@ class App:
         probing.cancel()
         following.cancel()
         log.info("engine stopping", calls=len(self._registry.calls), drain_seconds=_DRAIN_SECONDS)
-        await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
-        await asyncio.wait({outbound})
         if self._studio is not None:
             await self._studio.close()
+        await self._registry.drain(_DRAIN_SECONDS if not ari.done() else 0.0)
+        await asyncio.wait({outbound})
         if self._outbound is not None:
             await self._outbound.close()
         await self._sound.close()
@@ -165,6 +166,11 @@ class App:
         if not outbound.cancelled():
             outbound.result()
         await ari
+
+    def _take_in(self, call: AriCallControl) -> None:
+        """A channel that arrived: somebody to talk with, or to join those who do."""
+        if self._studio is None or not self._studio.takes(call):
+            self._registry.admit(call)
 
     async def _open_outbound(self) -> None:
         """Raises ConfigError when it cannot be opened: an engine that was told to place calls, and cannot, must not

@@ -18,7 +18,9 @@ from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.listening import Listening
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.numbers import Numbers
+from ai_engine.app.rooms import Rooms
 from ai_engine.app.switchboard import EngineSwitchboard, Parts
+from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import AriApp
 from ai_engine.config import EngineConfig
 from ai_engine.host.registry import Entry, started_of
@@ -27,7 +29,7 @@ from ai_engine.jobs.ports import CallDesk
 from ai_engine.observe.live import LiveCalls
 from ai_engine.observe.log_ring import LogRing
 from ai_engine.session.registry import Registry
-from ai_engine.switchboard.models import AgentInfo, EngineInfo
+from ai_engine.switchboard.models import AgentInfo, EngineInfo, Room
 from ai_engine.switchboard.settings import StudioSettings
 from ai_engine.trunks.reconcile import TrunkKeeper
 from ai_engine.trunks.store import NumberStore
@@ -60,7 +62,7 @@ class StudioPart:
     ) -> None:
         """``environ`` may name the key of the store of numbers. Opens nothing."""
         self.id = f"{socket.gethostname()}-{os.getpid()}"
-        self.live = LiveCalls(self._standing)
+        self.live = LiveCalls(self._standing, self._room_of)
         """An ``Observer``."""
         self._config = config
         self._settings = settings
@@ -73,6 +75,7 @@ class StudioPart:
         self._engine: _Engine | None = None
         self._keeper: TrunkKeeper | None = None
         self._listening: Listening | None = None
+        self._rooms: Rooms | None = None
         self._switchboard: EngineSwitchboard | None = None
         self._telling: asyncio.Task[None] | None = None
 
@@ -89,11 +92,16 @@ class StudioPart:
         self._engine = _Engine(ari, registry, calls, info, human_context)
         self._keeper = TrunkKeeper(self._settings, self._store, ari.pbx)
         self._listening = Listening(ari)
+        self._rooms = Rooms(ari, lambda: self._live_config.now.agents, self._room_changed)
 
     async def connected(self) -> None:
         """Asterisk is there, or there again."""
         if self._keeper is not None:
             await self._keeper.connected()
+
+    def takes(self, call: AriCallControl) -> bool:
+        """Whether a channel that arrived is that of somebody who joins a room; it is seen to then."""
+        return self._rooms is not None and self._rooms.takes(call)
 
     async def enter(self, url: str) -> None:
         """Whoever looks for engines on this machine finds this one, at ``url``."""
@@ -118,9 +126,11 @@ class StudioPart:
             log.warning("this engine stays in the list of those that run", reason=str(error))
 
     async def close(self) -> None:
-        """While Asterisk can still be asked."""
+        """Let nobody listen in any longer, and stop all rooms; while Asterisk can still be asked."""
         if self._listening is not None:
             await self._listening.close()
+        if self._rooms is not None:
+            await self._rooms.close()
 
     # -- at the call desk, on its loop -----------------------------------------------------------------------
 
@@ -160,6 +170,7 @@ class StudioPart:
                 numbers=lambda: [number.number for number in self.numbers.all],
                 renew=renew,
                 trunks=self._keeper,
+                lobby=self._rooms,
                 ears=self._listening,
                 context=engine.human_context,
             )
@@ -179,6 +190,12 @@ class StudioPart:
     def _standing(self, call_id: str) -> tuple[str, str] | None:
         calls = self._engine.registry.calls if self._engine is not None else ()
         return next(((call.phase, call.floor) for call in calls if call.call_id == call_id), None)
+
+    def _room_of(self, channel_id: str) -> str:
+        return "" if self._rooms is None else self._rooms.room_of(channel_id)
+
+    def _room_changed(self, room: Room) -> None:
+        self.live.publish("room_changed", data=room.as_json())
 
     def _agents(self, engine: _Engine) -> Sequence[AgentInfo]:
         return [self._complete(info, engine) for info in self._live_config.infos()]
