@@ -13,6 +13,7 @@ from ai_engine.app.calls import AgentMaker
 from ai_engine.app.check import Trial, check_providers, providers_in_use
 from ai_engine.app.check_voice import read_sentence
 from ai_engine.app.engine import App, ApplicationTaken
+from ai_engine.app.live_config import with_agents
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.call_agent import shown
 from ai_engine.config.overrides import gather
@@ -40,11 +41,12 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config = load(options.config, environ, options.env_file, tried or ())
     match options.command:
         case "check" if tried is not None:
-            return _check_providers(config, tried, options)
+            return _check_providers(with_agents(config), tried, options)
         case "check":
+            agents = with_agents(config).agents
             for place, why in config.warnings():
                 print(f"{options.config}: {'.'.join(map(str, place))}: {why}", file=sys.stderr)
-            print(f"{options.config}: good ({len(config.agents)} agents)")
+            print(f"{options.config}: good ({len(agents)} agents)")
             return 0
         case "config":
             return _show(config)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,29 +96,41 @@ class LiveConfig:
         if read == self._read:
             return
         self._read = read
-        before, self._state = self._state, self._merged()
+        before = self._state
+        self._state = _merged(self.base, read.values(), before.files)
         _tell(before, self._state)
 
-    def _merged(self) -> _State:
-        """Those that are in use and as they were come first: what another file does is no harm to them."""
-        used, config = self._state.files, self.base
-        files: dict[str, AgentFile] = {}
-        errors: dict[str, tuple[Path, str]] = {}
-        for file in sorted(self._read.values(), key=lambda file: (used.get(file.name) is not file, file.path)):
-            try:
-                if file.name in files:
-                    raise ConfigError(f"{file.path}:1: there is {files[file.name].path}, too: take one of them away")
-                config = with_agent(config, file)
-                files[file.name] = file
-            except ConfigError as error:
-                errors.setdefault(file.name, (file.path, str(error)))
-        for name in errors.keys() & used.keys() - files.keys():
-            try:
-                config = with_agent(config, used[name])
-                files[name] = used[name]
-            except ConfigError as error:
-                log.error("not even the agent as it was fits any more", agent=name, error=str(error))
-        return _State(config, files, errors)
+
+def with_agents(config: EngineConfig) -> EngineConfig:
+    """``config`` and the agents of its folder, as an engine has them at its start. Raises ConfigError, which names
+    everything that is wrong with them."""
+    if config.studio is None:
+        return config
+    state = _merged(config, [_file(path, None) for path in _stamps(config.studio.agents)], {})
+    if state.errors:
+        raise ConfigError("\n".join(error for _, error in state.errors.values()))
+    return state.config
+
+
+def _merged(config: EngineConfig, read: Iterable[AgentFile], used: Mapping[str, AgentFile]) -> _State:
+    """Those that are ``used`` and as they were come first: what another file does is no harm to them."""
+    files: dict[str, AgentFile] = {}
+    errors: dict[str, tuple[Path, str]] = {}
+    for file in sorted(read, key=lambda file: (used.get(file.name) is not file, file.path)):
+        try:
+            if file.name in files:
+                raise ConfigError(f"{file.path}:1: there is {files[file.name].path}, too: take one of them away")
+            config = with_agent(config, file)
+            files[file.name] = file
+        except ConfigError as error:
+            errors.setdefault(file.name, (file.path, str(error)))
+    for name in errors.keys() & used.keys() - files.keys():
+        try:
+            config = with_agent(config, used[name])
+            files[name] = used[name]
+        except ConfigError as error:
+            log.error("not even the agent as it was fits any more", agent=name, error=str(error))
+    return _State(config, files, errors)
 
 
 def _stamps(folder: Path) -> dict[Path, Stamp]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_engine.__main__ import main
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.config import load
 from ai_engine.switchboard.models import AgentInfo
@@ -142,3 +143,19 @@ def test_without_studio_there_are_no_files(folder: Path) -> None:
     assert live.folder is None
     assert live.now is live.base
     live.close()
+
+
+def test_check_names_mistakes_in_agents_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    (folder / "shop.yaml").write_text("greeting: Hello.\n")
+    assert main(["--config", "c.yaml", "--env-file", "", "check"]) == 0
+    assert capsys.readouterr().out == "c.yaml: good (2 agents)\n"
+    (folder / "bad.toml").write_text("[agent]\nx = 1\n")
+    (folder / "worse.yaml").write_text("provider: nobody\n")
+    assert main(["--config", "c.yaml", "--env-file", "", "check"]) == 2
+    [first, second] = capsys.readouterr().err.splitlines()
+    assert first.startswith("agents/bad.toml:2: agent.x: unknown key")
+    assert second.startswith("agents/worse.yaml:1: provider: there is no provider 'nobody'")
