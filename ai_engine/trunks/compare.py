@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from ai_engine.trunks.pjsip import Kind, PjsipObject
 from ai_engine.trunks.ports import Pbx
@@ -69,7 +69,9 @@ _TRUTH = {"true": "yes", "yes": "yes", "on": "yes", "1": "yes", "false": "no", "
 
 
 def _network(text: str) -> str:
+    address, slash, mask = text.partition("/")
     try:
-        return str(ip_network(text, strict=False))
+        bits = str(int(ip_address(mask)).bit_count()) if ":" in mask else mask  # Asterisk's way, ffff:ffff::
+        return str(ip_network(f"{address}{slash}{bits}", strict=False))
     except ValueError:
         return text.lower()

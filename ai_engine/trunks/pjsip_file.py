@@ -47,7 +47,7 @@ class WrittenTrunks:
         known = await self._pbx.endpoints()
         if before != blocks or orphans & set(known) or not await self._all_stand(wanted, known):
             await self._pbx.reload()
-            await self._settled(set(wanted), orphans)
+            await self._settled(set(wanted))
         written = tuple(object_id for object_id, text in blocks.items() if before.get(object_id) != text)
         return Done(written, tuple(object_id for object_id in before if object_id not in blocks))
 
@@ -74,11 +74,10 @@ class WrittenTrunks:
                 return False
         return True
 
-    async def _settled(self, wanted: Set[str], orphans: Set[str]) -> None:
+    async def _settled(self, wanted: Set[str]) -> None:
         """A reload may be answered before it is done; what is wrong in the file never comes."""
         for _ in range(_LOOKS):
-            known = set(await self._pbx.endpoints())
-            if wanted <= known and known.isdisjoint(orphans):
+            if wanted <= set(await self._pbx.endpoints()):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -22,6 +22,7 @@ _IN_A_FILE = (
     "it stands in a file that Asterisk reads, and cannot be changed over ARI: set studio.pjsip_directory to the folder"
     " of that file, or remove the file and reload Asterisk"
 )
+_NOT_LOADED = "are res_pjsip_outbound_registration.so and res_pjsip_endpoint_identifier_ip.so loaded in Asterisk?"
 _GOODBYE_SECONDS = 0.3
 
 
@@ -87,6 +88,7 @@ class PushedTrunks:
                     raise
                 hint = ": is the codec's module loaded?" if name == "allow" else "; its log says more"
                 return f"attribute {name!r}{hint}"
+            await self._pbx.delete(refused.kind, refused.id)  # half an object takes no second attribute
         return "its log says which attribute is wrong"
 
 
@@ -104,4 +106,5 @@ def _failing(object_id: str, failures: dict[str, str]) -> Iterator[None]:
     except AsteriskError as error:
         if error.status not in _REFUSALS:
             raise
-        failures[object_id] = _NOT_ALLOWED if error.status == 403 else f"it cannot be applied: {error}"
+        hints = {403: _NOT_ALLOWED, 404: f"it cannot be applied: {error}; {_NOT_LOADED}"}
+        failures[object_id] = hints.get(error.status, f"it cannot be applied: {error}")
