@@ -18,6 +18,7 @@ from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.listening import Listening
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.numbers import Numbers
+from ai_engine.app.places import Places
 from ai_engine.app.rooms import Rooms
 from ai_engine.app.switchboard import EngineSwitchboard, Parts
 from ai_engine.ari.call_control import AriCallControl
@@ -76,6 +77,7 @@ class StudioPart:
         self._keeper: TrunkKeeper | None = None
         self._listening: Listening | None = None
         self._rooms: Rooms | None = None
+        self._places: Places | None = None
         self._switchboard: EngineSwitchboard | None = None
         self._telling: asyncio.Task[None] | None = None
 
@@ -92,6 +94,7 @@ class StudioPart:
         self._engine = _Engine(ari, registry, calls, info, human_context)
         self._keeper = TrunkKeeper(self._settings, self._store, ari.pbx)
         self._listening = Listening(ari)
+        self._places = Places(ari)
         self._rooms = Rooms(ari, lambda: self._live_config.now.agents, self._room_changed)
 
     async def connected(self) -> None:
@@ -172,6 +175,7 @@ class StudioPart:
                 trunks=self._keeper,
                 lobby=self._rooms,
                 ears=self._listening,
+                places=self._places,
                 context=engine.human_context,
             )
         )

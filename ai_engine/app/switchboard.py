@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ai_engine.app.call_loop import CallLoop
 from ai_engine.app.jobs_under_way import JobsUnderWay
+from ai_engine.app.places import Places
 from ai_engine.call.events import CallEvent, HangupOrdered
 from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.jobs.ports import CallDesk, RequestRefused
@@ -99,6 +100,7 @@ class Parts:
     trunks: Trunks | None = None
     lobby: Lobby | None = None
     ears: Ears | None = None
+    places: Places | None = None
     context: str = "default"
     """In the dialplan, of an extension that is given without one."""
 
@@ -149,6 +151,8 @@ class EngineSwitchboard:
         call = await self._find_held(call_id)
         # Without an extension it is the human, whose context nobody needs to know.
         context = where.context or self._parts.context if where.extension else ""
+        if where.extension and self._parts.places is not None:
+            await self._calls.do(self._parts.places.require(call.channel, context, where.extension))
         await self._do_to(call, lambda session: session.transfer(context, where.extension or ""))
         return call
 
