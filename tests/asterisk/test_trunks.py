@@ -294,7 +294,7 @@ async def test_what_stands_is_left_alone_and_what_changed_is_written(ours: Ours)
 async def test_a_removed_number_takes_its_trunk_along_and_says_goodbye_to_the_carrier(ours: Ours) -> None:
     ours.store.add(ours.registering())
     await ours.keeper.reconcile()
-    await until(ours.carrier.registered, 5)
+    await until(lambda: _registrations(ours.trial) == {TRUNK: "Registered"}, 5)
     ours.store.remove(NUMBER)
     assert ours.store.removed() == (TRUNK,)
     assert (await ours.keeper.reconcile()).removed == (TRUNK,)
