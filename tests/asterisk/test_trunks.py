@@ -30,8 +30,9 @@ from ai_engine.trunks.store import NumberStore
 from scripts.trial import asterisk as trials
 from scripts.trial.asterisk import Trial
 from scripts.trial.carrier import Called, Carrier
+from scripts.trial.speech import synthesize
 from scripts.trial.wire import RtpCapture
-from tests.conftest import StartAsterisk
+from tests.conftest import MakePhone, StartAsterisk
 from tests.waiting import until
 
 pytestmark = pytest.mark.asterisk
@@ -204,6 +205,31 @@ async def test_a_trunk_may_use_tls_and_srtp(ours: Ours) -> None:
     await call.hang_up()
     await ours.call_out(CALLEE)
     assert await ours.called(CALLEE) == Called(CALLEE, ours.carrier.secure_username, "secure")
+
+
+@pytest.mark.phone
+async def test_telephones_of_the_carrier_are_heard_both_ways(ours: Ours, make_phone: MakePhone, tmp_path: Path) -> None:
+    words = await asyncio.to_thread(synthesize, "Hello, can you hear me?")
+    ours.store.add(ours.registering())
+    await ours.keeper.reconcile()
+    caller, callee = await make_phone(ours.carrier.trial), await make_phone(ours.carrier.trial)
+    ours.carrier.route(CALLEE, callee.sip_uri)
+    async with RtpCapture(ours.carrier.trial.rtp_ports, tmp_path / "phones.pcap") as wire:
+        await caller.dial(NUMBER)
+        await caller.wait_for("CALL_ESTABLISHED")
+        await wire.to(caller.rtp_ports).wait_tone()  # the human of our side
+        await caller.hang_up()
+        await caller.wait_for("CALL_CLOSED")
+        await ours.call_out(CALLEE)
+        await callee.wait_for("CALL_INCOMING")
+        await callee.answer()
+        await callee.wait_for("CALL_ESTABLISHED")
+        await callee.say(words)
+        await wire.to(callee.rtp_ports).wait_voice()  # itself, echoed by our side
+        await callee.hang_up()
+        await callee.wait_for("CALL_CLOSED")
+    ours.carrier.route(CALLEE, "")
+    await until(lambda: _channels(ours.trial) == [])
 
 
 # -- what is wrong ------------------------------------------------------------------------------------------
