@@ -143,8 +143,10 @@ async def world(
     scenario: Scenario = BOOKING,
     hook: HookServer | None = None,
     port: int = 0,
+    sections: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[World]:
-    """``call_agent`` over a section that can be tested with; ``settings`` are environment variables."""
+    """``call_agent`` over a section that can be tested with, ``sections`` beside it; ``settings`` are environment
+    variables."""
     port, hook = port or free_port(), hook or HookServer()
     model = OpenAIRealtimeServer(scenario)
     async with hook.listening(), model.listening():
@@ -161,7 +163,7 @@ async def world(
             **call_agent,
         }
         path = directory / "config.yaml"
-        path.write_text(yaml.safe_dump(configuration(section)))
+        path.write_text(yaml.safe_dump({**configuration(section), **(sections or {})}))
         environment = {
             "OPENAI_API_KEY": "test-key",
             "NOTIFY_HOOKS_TOKEN": "hook-token",
