@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from ai_engine.config import EngineConfig
-from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, with_agent
+from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent
+from ai_engine.config.agent_merge import with_agent
 from ai_engine.errors import ConfigError
 from ai_engine.switchboard.models import AgentInfo
 

@@ -5,11 +5,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ai_engine.config import agent_templates
 from ai_engine.config.agent_edit import edited
-from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, with_agent, wrong_name
+from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, wrong_name
+from ai_engine.config.agent_merge import with_agent
 from ai_engine.config.model import EngineConfig
 from ai_engine.errors import ConfigError
 
@@ -121,7 +123,7 @@ class AgentFiles:
                 except ConfigError as error:
                     problems = tuple(str(error).splitlines())
             seen.setdefault(file.name, file.path)
-            found.append(file.with_problems(problems))
+            found.append(replace(file, problems=problems))
         return found
 
     @contextmanager

@@ -1,97 +1,33 @@
 """A convo.toml in our own terms: an agent, and the provider or pipeline it is run by."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import SecretStr
 from yarl import URL
 
 from ai_engine.config.convo import Convo, ConvoAgent, Free, Llm, McpServer, Vendor
+from ai_engine.config.convo_mapped import Mapped
+from ai_engine.config.convo_unused import not_applicable
 from ai_engine.config.model import Place
 from ai_engine.config.providers import LLM, STT, TTS
 from ai_engine.providers.openai_realtime import OpenAIRealtimeSettings
 from ai_engine.settings import Section
 
-_REFERENCE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)\}$")
 _OWN_MODEL_HOST = "api.openai.com"
 _PARTS = {"asr": "stt", "llm": "llm", "tts": "tts"}
 """What a cascade is made of: its tables, and what they are called in a pipeline."""
 
 _SAME = {"keyterm": "keyterms", "endpointing": "endpointing_ms", "max_completion_tokens": "max_tokens"}
 """Vendors' names for what is called otherwise here."""
-_NO_CHANNEL = "there is no RTC channel here: sound comes from Asterisk"
-_NOT_APPLICABLE: dict[Place, str] = {
-    ("atem", "channel"): f"{_NO_CHANNEL}; `studio agent start --channel` names a room",
-    ("atem", "rtc_user_id"): _NO_CHANNEL,
-    ("atem", "poll_interval_secs"): "nothing is polled, the engine tells what happens",
-    ("atem", "hipaa"): "the engine runs where you run it; what your providers keep is between you and them",
-    ("atem", "geofence"): "the engine runs where you run it",
-    ("atem", "enable_avatar"): "a telephone shows no face",
-    ("atem", "encryption"): f"{_NO_CHANNEL}; encrypt the trunk (TLS with SRTP)",
-    ("agent", "user_id"): _NO_CHANNEL,
-    ("agent", "preset"): "it names settings that the vendor keeps; write them into this file",
-    ("agent", "avatar"): "a telephone shows no face",
-    ("agent", "llm", "style"): "the server must answer as OpenAI's chat completions do",
-    ("agent", "llm", "failure_message"): "another provider takes over, or a human; what is said then is a recording",
-    ("agent", "llm", "max_history"): "the model is given the whole call",
-}
-
-
-@dataclass
-class Mapped:
-    """``data`` is what a YAML file of the same agent would say."""
-
-    data: dict[str, Any] = field(default_factory=dict)
-    sources: dict[Place, Place] = field(default_factory=dict)
-    """Where in the convo.toml stands what ``data`` has at a place."""
-    keys: dict[str, SecretStr] = field(default_factory=dict)
-    """Secrets that stand in it."""
-    odd: list[tuple[Place, str]] = field(default_factory=list)
-    """Keys that mean nothing here, and why."""
-    wrong: list[tuple[Place, str]] = field(default_factory=list)
-
-    def put(self, place: tuple[str, ...], value: Any, source: Place) -> None:
-        around = self.data
-        for length, key in enumerate(place[:-1], 1):
-            around = around.setdefault(key, {})
-            self.sources.setdefault(place[:length], source)
-        around[place[-1]] = value
-        self.sources[place] = source
-
-    def secret(self, value: str, name: str) -> str:
-        """The name of the variable that holds it: the one it refers to, or ``name``."""
-        if reference := _REFERENCE.match(value):
-            return reference[1]
-        self.keys[name] = SecretStr(value)
-        return name
 
 
 def mapped(name: str, convo: Convo, written: Mapping[str, Any]) -> Mapped:
     """The agent ``name`` that ``convo`` describes; ``written`` is the same as plain data, without defaults."""
     mapping = _Mapping(name, convo)
-    mapping.out.odd += _not_applicable(written)
+    mapping.out.odd += not_applicable(written)
     mapping.map()
     return mapping.out
-
-
-def missing(convo: Convo) -> Iterator[tuple[Place, str]]:
-    """What the vendor cannot do without, and we can."""
-    if convo.agent.user_id is None:
-        yield ("agent", "user_id"), "must be set"
-
-
-def _not_applicable(written: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
-    for place, why in _NOT_APPLICABLE.items():
-        value: Any = written
-        for key in place:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value not in (None, False):
-            yield place, why
-    for table in ("sal", "parameters"):
-        for key in written.get(table, {}):
-            yield (table, key), "it is for the vendor's engine, and is not passed on"
 
 
 class _Mapping:

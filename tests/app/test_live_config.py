@@ -122,6 +122,17 @@ def test_what_an_agent_brings_along(folder: Path) -> None:
     live.close()
 
 
+def test_what_others_mean_by_a_name_stays(folder: Path) -> None:
+    (folder / "shop.yaml").write_text("providers:\n  local: {url: 'ws://elsewhere:1/v1'}\n")
+    live = live_of()
+    assert info(live, "shop").error == (
+        "agents/shop.yaml:2: providers.local: other agents mean their own 'local': give it another name, "
+        "and write type: local"
+    )
+    assert live.now.providers == {}
+    live.close()
+
+
 async def test_two_agents_with_something_else_of_the_same_name(folder: Path) -> None:
     (folder / "a.yaml").write_text("provider: mine\nproviders: {mine: {type: local, url: 'ws://a:1/v1'}}\n")
     live = live_of()
