@@ -1,10 +1,12 @@
 """What `studio agent` does with files."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ai_engine.app.live_config import LiveConfig
+from ai_engine.app.capabilities import Standing, capabilities
+from ai_engine.config import EngineConfig
 from ai_engine.config.agent_file import AgentFile
 from ai_engine.config.agent_files import AgentExists, AgentFiles, NoSuchAgent
 from ai_engine.errors import ConfigError
@@ -13,8 +15,9 @@ from ai_engine.studio.errors import NOT_FOUND, OK, USAGE, Stop
 from ai_engine.studio.output import Cell, calm_logs, remark, say, show_facts, show_json, show_table, sure
 from ai_engine.studio.place import Place, place
 from ai_engine.studio.where import Where
-from ai_engine.studio.whole_config import whole_config
-from ai_engine.switchboard.models import AgentInfo
+from ai_engine.studio.whole_config import whole_config, with_agents
+from ai_engine.switchboard.models import AgentInfo, Capability
+from ai_engine.trunks.number import SipNumber
 from ai_engine.trunks.store import NumberStore
 
 
@@ -55,7 +58,7 @@ def delete_agent(where: Where, name: str, *, force: bool) -> int:
     files = AgentFiles(here.settings.agents)
     try:
         file = files.read(name)
-        numbers = _numbers(where, here).get(name, ())
+        numbers = _leading_to(_numbers(where, here), name)
         led = f" Calls to {', '.join(numbers)} would be refused then." if numbers else ""
         sure(f"Delete {file.path}?{led}", force=force)
         files.delete(name)
@@ -99,12 +102,14 @@ def show_agent(where: Where, name: str, *, as_json: bool) -> int:
     for line in info.error.splitlines():
         show_facts([("problem", (line, "red"))])
     if info.capabilities:
-        say("\ncan it …", "bold")
+        say("")
+        say("can it …", "bold")
         for one in info.capabilities:
             mark: Cell = ("yes", "green") if one.present else (f"no: {one.reason}", "yellow")
             show_facts([(f"{one.name:14}", mark)])
     if info.not_applicable:
-        say("\nnot applicable here, and left out", "bold")
+        say("")
+        say("not applicable here, and left out", "bold")
         for line in info.not_applicable:
             say(f"  {line}")
     return OK
@@ -114,7 +119,7 @@ def show_agent(where: Where, name: str, *, as_json: bool) -> int:
 
 
 def _place(where: Where) -> Place:
-    calm_logs()
+    calm_logs(logging.CRITICAL)  # what is wrong with a file is told by the verbs
     return place(where)
 
 
@@ -138,10 +143,28 @@ def _without_engine(where: Where, here: Place) -> Sequence[AgentInfo]:
         remark("\n".join(whole.problems))
         configured = [AgentInfo(name=name, source=str(where.config), version="") for name in here.agents]
         return [*configured, *map(_info, AgentFiles(here.settings.agents).list())]
-    live = LiveConfig(whole.config)
-    live.close()
+    live = with_agents(whole.config)
     numbers = _numbers(where, here)
-    return [info.model_copy(update={"numbers": numbers.get(info.name, ())}) for info in live.infos()]
+    files = {file.name: _info(file) for file in AgentFiles(here.settings.agents).list()}
+    told = [
+        files[one.name].model_copy(update={"error": one.error}) if one.error and one.name in files else one
+        for one in live.infos()
+    ]
+    return [_standing(where, live.now, info, numbers) for info in told]
+
+
+def _standing(where: Where, config: EngineConfig, info: AgentInfo, numbers: Sequence[SipNumber]) -> AgentInfo:
+    """With its numbers, and what it could do if an engine ran."""
+    ours, routed = tuple(one.number for one in numbers), _leading_to(numbers, info.name)
+    able: list[Capability] = []
+    if info.name in config.agents:
+        up, down = (capabilities(config, info.name, Standing(asterisk, ours, routed)) for asterisk in (True, False))
+        why = f"no engine runs here: start it with `offhook --config {where.config}`"
+        able = [
+            Capability(name=one.name, present=False, reason=why) if one.present and not without.present else one
+            for one, without in zip(up, down, strict=True)
+        ]
+    return info.model_copy(update={"numbers": routed, "capabilities": tuple(able)})
 
 
 def _info(file: AgentFile) -> AgentInfo:
@@ -153,14 +176,15 @@ def _info(file: AgentFile) -> AgentInfo:
     )  # fmt: skip
 
 
-def _numbers(where: Where, here: Place) -> dict[str, tuple[str, ...]]:
-    """Ours by the agent they lead to; none where the store cannot be opened, which its own verbs say."""
-    found: dict[str, tuple[str, ...]] = {}
+def _numbers(where: Where, here: Place) -> Sequence[SipNumber]:
+    """Ours; none where the store cannot be opened, which its own verbs say."""
     with suppress(ConfigError):
-        for number in NumberStore(here.settings.directory, where.given()).numbers():
-            if (agent := number.inbound_agent) is not None:
-                found[agent] = (*found.get(agent, ()), number.number)
-    return found
+        return NumberStore(here.settings.directory, where.given()).numbers()
+    return ()
+
+
+def _leading_to(numbers: Sequence[SipNumber], agent: str) -> tuple[str, ...]:
+    return tuple(one.number for one in numbers if one.inbound_agent == agent)
 
 
 def _tell(where: Where, here: Place, file: AgentFile, done: str, as_json: bool) -> None:
@@ -168,7 +192,7 @@ def _tell(where: Where, here: Place, file: AgentFile, done: str, as_json: bool) 
         remark(here.missing)
     for line in file.not_applicable:
         remark(f"{file.path}: {line} (it is left out)")
-    for line in _problems(where, here, file.name):
+    for line in _problems(where, file.name):
         remark(f"it cannot be used yet: {line}")
     if as_json:
         show_json(_info(file).as_json())
@@ -176,12 +200,12 @@ def _tell(where: Where, here: Place, file: AgentFile, done: str, as_json: bool) 
         say(f"{file.name} {done}: {file.path}")
 
 
-def _problems(where: Where, here: Place, name: str) -> Sequence[str]:
-    """What it has against the rest of the configuration."""
+def _problems(where: Where, name: str) -> Sequence[str]:
+    """What it has against the rest of the configuration, and the secrets it lacks."""
     whole = whole_config(where)
-    if whole.config is None:
+    if whole.config is None or whole.config.studio is None:
         return whole.problems
-    return AgentFiles(here.settings.agents, whole.config).read(name).problems
+    return next((one.error.splitlines() for one in with_agents(whole.config).infos() if one.name == name), ())
 
 
 def _lacking(where: Where, here: Place, name: str, error: Exception) -> Stop:

@@ -45,7 +45,9 @@ def add_to(app: typer.Typer) -> None:
 
 def call(
     ctx: typer.Context,
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Who talks.", show_default=False, autocompletion=complete.agents)],
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="Who talks.", show_default=False, autocompletion=complete.agents)
+    ],
     to: Annotated[str, typer.Argument(metavar="TO", help="The number to call, like +14155550123.", show_default=False)],
     from_number: Annotated[
         str | None,

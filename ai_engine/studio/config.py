@@ -1,15 +1,18 @@
 """What `studio config` does."""
 
+import logging
+from collections.abc import Iterator, Set
 from pathlib import Path
 
+from ai_engine.config import EngineConfig
 from ai_engine.config.agent_files import AgentFiles
 from ai_engine.config.call_agent import shown
 from ai_engine.config.schema import text as schema_text
 from ai_engine.errors import ConfigError
 from ai_engine.studio.errors import OK, USAGE
-from ai_engine.studio.output import remark, say, show_json
+from ai_engine.studio.output import calm_logs, remark, say, show_json
 from ai_engine.studio.where import Where
-from ai_engine.studio.whole_config import whole_config
+from ai_engine.studio.whole_config import whole_config, with_agents
 
 
 def show_config(where: Where) -> int:
@@ -38,12 +41,13 @@ def validate_config(where: Where, file: Path | None, *, strict: bool, as_json: b
     folder = whole.config.studio.agents if whole.config is not None and whole.config.studio is not None else None
     agents = AgentFiles(folder, whole.config, strict=strict).list() if folder is not None else []
     problems = [*whole.problems, *(line for one in agents for line in one.problems)]
+    missing = [*whole.missing, *_lacking(whole.config, {one.name for one in agents if not one.problems})]
     odd = [f"{one.path}: {line}" for one in agents for line in one.not_applicable]
-    bad = bool(problems) or (strict and bool(whole.missing))
+    bad = bool(problems) or (strict and bool(missing))
     if as_json:
-        show_json({"ok": not bad, "problems": problems, "missing": list(whole.missing), "notApplicable": odd})
+        show_json({"ok": not bad, "problems": problems, "missing": missing, "notApplicable": odd})
         return USAGE if bad else OK
-    for line in (*problems, *whole.missing):
+    for line in (*problems, *missing):
         remark(line)
     for line in odd:
         remark(f"{line} (it is left out)")
@@ -51,3 +55,13 @@ def validate_config(where: Where, file: Path | None, *, strict: bool, as_json: b
         own = f", {len(agents)} in files of their own" if folder is not None else ""
         say(f"{path}: good ({len(whole.config.agents)} agents in it{own})")
     return USAGE if bad else OK
+
+
+def _lacking(config: EngineConfig | None, agents: Set[str]) -> Iterator[str]:
+    """What the environment lacks for ``agents`` that are right as files."""
+    if config is None or not agents:
+        return
+    calm_logs(logging.CRITICAL)  # it is told here
+    for one in with_agents(config).infos():
+        if one.name in agents:
+            yield from one.error.splitlines()

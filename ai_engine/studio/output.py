@@ -1,6 +1,7 @@
 """How studio writes: tables for people, JSON for programs, and remarks that stand in neither's way."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
@@ -15,8 +16,6 @@ from ai_engine.web.call_screen import console, printable
 
 Cell = str | tuple[str, str]
 """Text, or text and style."""
-
-_WARNING = 30
 
 _STYLES = {
     "online": "green",
@@ -95,14 +94,14 @@ def sure(question: str, *, force: bool) -> None:
         raise Stop(USAGE, "nothing was changed")
 
 
-def calm_logs() -> None:
-    """What rooms below have to tell goes where remarks go, and only what is a warning or worse."""
+def calm_logs(least: int = logging.WARNING) -> None:
+    """What rooms below have to tell goes where remarks go, if it is as important as ``least``."""
     # It is slow to load, and `--help` has no logs.
     import structlog  # noqa: PLC0415
 
     structlog.configure(
         processors=[_as_remark],
-        wrapper_class=structlog.make_filtering_bound_logger(_WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.ReturnLoggerFactory(),
     )
 

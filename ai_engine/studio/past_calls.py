@@ -196,7 +196,8 @@ def _facts(recording: Recording | None, known: Summary | None, job: CallRecord |
 
 def _show_timeline(entries: Sequence[TimelineEntry]) -> None:
     if entries:
-        say("\nwhat happened", "bold")
+        say("")
+        say("what happened", "bold")
     screen = console()
     for entry in entries:
         show_entry(screen, entry)

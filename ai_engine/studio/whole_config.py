@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_engine.app.live_config import LiveConfig
 from ai_engine.config import EngineConfig, load
 from ai_engine.errors import ConfigError
 from ai_engine.studio.where import Where
@@ -37,3 +38,10 @@ def whole_config(where: Where, file: Path | None = None) -> WholeConfig:
             missing |= lacking
         else:
             return WholeConfig(config, (), tuple(missing.values()))
+
+
+def with_agents(config: EngineConfig) -> LiveConfig:
+    """As an engine that started now would have it; to be asked, not to be kept: files that change are not seen."""
+    live = LiveConfig(config)
+    live.close()
+    return live
