@@ -128,6 +128,8 @@ class LiveCalls:
 
     def call_ended(self, call_id: str, reason: str, now: float) -> None:
         if (call := self._calls.pop(call_id, None)) is not None:
+            for words in call.words.values():  # of whoever was lost in the middle of it
+                self._said(call_id, words, cut=True)
             live = self._as_it_stands(call_id, call).model_copy(update={"state": "ending"})
             self.publish("call_ended", call_id, {**live.as_json(), "reason": str(reason)})
 

@@ -170,6 +170,7 @@ async def _a_room(here: Office, make_phone: MakePhone) -> None:
     await phone.wait_for("CALL_ESTABLISHED")
     call = await here.call(lambda call: call.room == "lobby" and call.state == "talking")
     assert (call.direction, call.agent) == ("room", "reception")
+    assert (await here.told("call_started", callId=call.call_id)).data["room"] == "lobby"
     await until(lambda: any(one.kind == "room_changed" and one.data["joined"] == 1 for one in here.events))
     assert [(one.name, one.joined) for one in await here.client.rooms()] == [("lobby", 1)]
     assert (await here.client.engine()).rooms == 1

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from ai_engine.call.events import CallerHungUp, CallerSaid, ReplyEnded, Stage, StageReached
+from ai_engine.call.events import (
+    CallerHungUp,
+    CallerSaid,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyId,
+    ReplyText,
+    Stage,
+    StageReached,
+)
 from ai_engine.observe import live as live_module
 from ai_engine.observe.levels import Levels
 from ai_engine.observe.live import LiveCalls
@@ -119,6 +128,19 @@ def test_what_was_cut_says_so() -> None:
     (said,) = [event.data for event in events if event.kind == "said"]
     assert (said["text"], said["cut"]) == ("one two three four", True)
     assert 1000 <= said["heardMs"] <= 1500
+
+
+def test_words_in_the_middle_of_which_the_call_ended_are_not_lost() -> None:
+    async def story(call: Call) -> None:
+        call.agent.tell(ReplyBegan(ReplyId(7)))
+        call.agent.tell(ReplyText(ReplyId(7), "I was about to"))
+        await call.quiet(200)
+
+    events = look_on(story, ScriptedAgent())
+    assert [(one.kind, one.data.get("text")) for one in events[-2:]] == [
+        ("said", "I was about to"),
+        ("call_ended", None),
+    ]
 
 
 def test_levels_come_five_times_a_second_and_cost_nothing_when_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
