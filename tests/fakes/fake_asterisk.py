@@ -170,6 +170,10 @@ class FakeAsterisk:
         self.channels: dict[str, FakeChannel] = {}
         self.bridges: dict[str, FakeBridge] = {}
         self.playbacks: dict[str, FakePlayback] = {}
+        self.pjsip: dict[tuple[str, str], dict[str, str]] = {}
+        """Attributes by kind and id of what was made over ARI; like sorcery's memory, it goes with the process."""
+        self.reloads: list[str] = []
+        """Modules that were asked to read their files anew."""
         self.requests: list[Recorded] = []
         self.deaf = False
         """Read the event sockets, but answer no ping and send no event: the network between us is gone."""
@@ -219,6 +223,7 @@ class FakeAsterisk:
         self.channels.clear()
         self.bridges.clear()
         self.playbacks.clear()
+        self.pjsip.clear()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -432,6 +437,16 @@ class FakeAsterisk:
                 return (
                     web.json_response({"status": "Running"}) if name in self.modules else _refusal(404, "not running")
                 )
+            case "PUT", ["asterisk", "modules", name]:
+                self.reloads.append(name)
+                return web.Response(status=204)
+            case _, ["asterisk", "config", "dynamic", "res_pjsip", kind, object_id]:
+                return self._pjsip(method, (kind, object_id), body)
+            case "GET", ["endpoints", "PJSIP"]:
+                known = [object_id for kind, object_id in self.pjsip if kind == "endpoint"]
+                return web.json_response(
+                    [{"technology": "PJSIP", "resource": each, "state": "offline"} for each in known]
+                )
             case "GET", ["applications", _]:
                 held = [channel.id for channel in self.channels.values() if channel.stasis]
                 return web.json_response({"name": self.app, "channel_ids": held, "bridge_ids": []})
@@ -455,6 +470,17 @@ class FakeAsterisk:
             case _, ["playbacks", playback_id, *rest]:
                 return self._playback(method, playback_id, rest, query)
         return _refusal(404, "Resource not found")
+
+    def _pjsip(self, method: str, key: tuple[str, str], body: Mapping[str, Any]) -> web.Response:
+        if method == "PUT":
+            named = {field["attribute"]: field["value"] for field in body["fields"]}
+            self.pjsip[key] = {**self.pjsip.get(key, {}), **named}
+        if key not in self.pjsip:
+            return _refusal(404, "Object not found")
+        if method == "DELETE":
+            del self.pjsip[key]
+            return web.Response(status=204)
+        return web.json_response([{"attribute": name, "value": value} for name, value in self.pjsip[key].items()])
 
     def _create(self, query: dict[str, str], variables: Mapping[str, str]) -> web.Response:
         channel_id = query["channelId"]
