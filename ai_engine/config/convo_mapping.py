@@ -93,8 +93,7 @@ class _Mapping:
         self.out.put(("provider",), name, source)
         self.out.put((*place, "type"), "openai_realtime", source)
         params = dict(table.params)
-        if table.url is not None:
-            url = URL(table.url)
+        if (url := self._url(table.url, source)) is not None:
             address = re.sub(r"^http", "ws", str(url.with_query(None))).rstrip("/").removesuffix("/realtime")
             self.out.put((*place, "url"), address, (*source, "url"))
             if model := url.query.get("model"):
@@ -135,9 +134,9 @@ class _Mapping:
         source = ("agent", "llm")
         vendor = self._vendor(table.vendor or "openai", ("openai", "local"), "language model", source)
         self._part(place, vendor, LLM, table, source, ("/chat/completions",))
-        host = _OWN_MODEL_HOST if table.url is None else URL(table.url).host
-        if vendor == "openai" and host != _OWN_MODEL_HOST and (*place, "key") not in self.out.sources:
-            self.out.put((*place, "key"), None, source)
+        url = self._url(table.url, source)
+        if vendor == "openai" and url is not None and url.host != _OWN_MODEL_HOST:
+            self.out.data["pipelines"][place[1]]["llm"].setdefault("key", None)
         prompt = [one.content for one in table.system_messages if one.role == "system"]
         if prompt:
             self.out.put(("prompt",), "\n\n".join(prompt), (*source, "system_messages"))
@@ -160,6 +159,14 @@ class _Mapping:
         why = "must be set" if name is None else f"there is no {what} of {name!r} here"
         self.out.wrong.append(((*source, "vendor"), f"{why} (known here: {', '.join(known)})"))
         return ""
+
+    def _url(self, written: str | None, source: Place) -> URL | None:
+        """None, and a problem, for what is none."""
+        try:
+            return None if written is None else URL(written)
+        except ValueError as error:
+            self.out.wrong.append(((*source, "url"), str(error)))
+            return None
 
     def _part(
         self,
@@ -192,6 +199,7 @@ class _Mapping:
         for name in ("api_key", "key"):  # some vendors have it there
             if (other := params.pop(name, None)) is not None and value is None:
                 value, at = str(other), (*source, "params", name)
+        self.out.sources[(*place, "key")] = at
         if value:
             self.out.put((*place, "key"), self.out.secret(value, self._variable(*map(str, source[1:]), "key")), at)
 

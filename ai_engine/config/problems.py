@@ -110,7 +110,7 @@ def sentence(detail: ErrorDetails, known: tuple[str, ...], secrets_go: str = "")
             return _unknown(str(detail["loc"][-1]), known, secrets_go)
         case "missing":
             return "must be set"
-        case "string_type" if isinstance(detail["input"], int | float):
+        case "string_type" if isinstance(detail["input"], int | float) and not _is_secret(detail["loc"]):
             return f'must be text; put it in quotes: "{json.dumps(detail["input"])}"'
         case "value_error":
             return detail["msg"].removeprefix("Value error, ")
@@ -121,9 +121,15 @@ def sentence(detail: ErrorDetails, known: tuple[str, ...], secrets_go: str = "")
         case "model_type" | "dict_type" | "mapping_type":
             return "must be a section with keys of its own"
     text = detail["msg"].replace("Input should", "must").replace("String should", "must")
-    if isinstance(detail["input"], str | int | float):
+    if isinstance(detail["input"], str | int | float) and not _is_secret(detail["loc"], detail["input"]):
         text += f", not {json.dumps(detail['input'])}"
     return text
+
+
+def _is_secret(place: Place, value: object = "") -> bool:
+    """Whether a value must not be shown: what is called so, and a URL with a password in it."""
+    named = bool(place) and any(word in str(place[-1]).lower() for word in _SECRET_WORDS)
+    return named or (isinstance(value, str) and "://" in value and "@" in value)
 
 
 def _unknown(key: str, fields: tuple[str, ...], secrets_go: str) -> str:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ai_engine.config import EngineConfig, load
 from ai_engine.config.adapters import session_settings_of
@@ -197,6 +199,8 @@ def test_is_accepted_as_it_is(base: EngineConfig, text: str) -> None:
         (CASCADE.replace("local", "azure", 1), "a.toml:2: agent.asr.vendor: there is no speech to text of 'azure'"),
         ("[agent.mllm]\n[agent.mllm.params]\nvoice = 'nobody'\n", "a.toml:3: agent.mllm.params.voice: must be 'alloy'"),
         ("[agent.mllm]\nurl = 'ftp://x'\n", "a.toml:2: agent.mllm.url: "),
+        ("[agent.mllm]\nurl = 'wss://x:port/'\n", "a.toml:2: agent.mllm.url: "),
+        (CASCADE + "url = 'http://x:-1'\n", "a.toml:7: agent.llm.url: "),
         ("[agent.mllm]\napi_key = '${NOT_THERE}'\n", "a.toml:2: agent.mllm.api_key: NOT_THERE is not set"),
         ("[vad]\nsilence_duration_ms = 1\n", "a.toml:2: vad.silence_duration_ms: must be greater than or equal to 100"),
         ("[agent\n", "a.toml:1: this is not TOML"),
@@ -204,6 +208,35 @@ def test_is_accepted_as_it_is(base: EngineConfig, text: str) -> None:
 )  # fmt: skip
 def test_mistakes_are_named_with_their_line(base: EngineConfig, text: str, error: str) -> None:
     assert problems(base, text).startswith(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[agent.mllm]\napi_key = 123456\n",
+        "[agent.mllm]\napi_key = ['123456']\n",
+        "[agent.mllm]\nurl = 'wss://me:123456@host/'\n",
+        "[agent.mllm]\napi_key = '123456'\nvendor = 'nobody'\n",
+        CASCADE + "api_key = '123456'\nurl = 'x'\n",
+    ],
+)
+def test_no_complaint_shows_a_secret(base: EngineConfig, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        taken(base, text.replace('vendor = "local"\napi_key', "api_key"))
+    assert "123456" not in str(caught.value)
+
+
+@given(
+    st.integers(0, 60),
+    st.sampled_from(["", "x", "= 1", "[agent]", "[[agent]]", "url = 1", "vendor = ''", "params = 3"]),
+)
+@settings(deadline=None)
+def test_whatever_stands_there_is_a_problem_or_an_agent(at: int, line: str) -> None:
+    lines = SAMPLE.read_text().splitlines()
+    lines[at : at + 1] = [line]
+    file = agent("\n".join(lines))
+    assert (file.section is None) == bool(file.problems)
+    assert all(problem.startswith("a.toml:") for problem in file.problems)
 
 
 def test_strict_mode_refuses_what_does_nothing() -> None:
