@@ -7,7 +7,7 @@ from ai_engine.config import EngineConfig
 from ai_engine.providers.openai_realtime import OpenAIRealtimeSettings
 from ai_engine.switchboard.models import Capability, CapabilityName
 
-_NO_ASTERISK = "Asterisk is not connected: see `studio list`, and that it runs and lets this engine in"
+NO_ASTERISK = "Asterisk is not connected: see `studio list`, and that it runs and lets this engine in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def _reasons(config: EngineConfig, agent: str, standing: Standing) -> Iterator[t
     """Each with the reason why not; empty where it is there."""
     yield "phone_call", _no_phone_call(config, standing)
     yield "inbound_call", _no_inbound_call(agent, standing)
-    yield "web_session", "" if standing.asterisk_up else _NO_ASTERISK
+    yield "web_session", "" if standing.asterisk_up else NO_ASTERISK
     yield "barge_in", _no_barge_in(config)
     tools = config.tools_of(agent)
     yield "tools", "" if tools else "its `tools` is an empty list: name some, or take the key away for the engine's own"
@@ -50,13 +50,13 @@ def _no_phone_call(config: EngineConfig, standing: Standing) -> str:
         return ""  # Twilio has numbers of its own, and the mock needs none
     if not standing.numbers and not desk.asterisk.trunks:
         return "there is no number to call from: `studio number import`"
-    return "" if standing.asterisk_up else _NO_ASTERISK
+    return "" if standing.asterisk_up else NO_ASTERISK
 
 
 def _no_inbound_call(agent: str, standing: Standing) -> str:
     if not standing.routed:
         return f"no number leads to it: `studio number import … --inbound-agent {agent}`"
-    return "" if standing.asterisk_up else _NO_ASTERISK
+    return "" if standing.asterisk_up else NO_ASTERISK
 
 
 def _no_barge_in(config: EngineConfig) -> str:

@@ -203,9 +203,9 @@ class App:
             health={
                 "max_lateness_ms": round(wheel.max_lateness_ms, 2),
                 "skipped_frames": wheel.skipped_frames,
-                "log_dropped": self._dropped_lines(),
-                "failures": {name: breaker.failures for name, breaker in self._calls.now.breakers.items()},
-                "calls": dict(self._registry.totals),
+                "log_lines_dropped": self._dropped_lines(),
+                **{f"failures_{name}": breaker.failures for name, breaker in self._calls.now.breakers.items()},
+                **{f"calls_{name}": count for name, count in self._registry.totals.items()},
             },
         )
 

@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 from pydantic import ValidationError
 
 from ai_engine.app.call_loop import CallLoop
+from ai_engine.app.capabilities import NO_ASTERISK
 from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.places import Places
 from ai_engine.call.events import CallEvent, HangupOrdered
@@ -260,7 +261,8 @@ class EngineSwitchboard:
             raise Refused("not-found", f"there is no agent {agent!r}; there are {names}")
         for one in info.capabilities:
             if one.name == capability and not one.present:
-                raise Refused("not-capable", f"agent {agent}: {one.reason}")
+                kind = "asterisk" if one.reason == NO_ASTERISK else "not-capable"
+                raise Refused(kind, f"agent {agent}: {one.reason}")
         if info.error and not info.capabilities:
             raise Refused("not-capable", f"agent {agent} cannot be used: {info.error}")
 

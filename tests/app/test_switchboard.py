@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from ai_engine.app.capabilities import NO_ASTERISK
 from ai_engine.app.jobs_under_way import JobsUnderWay
 from ai_engine.app.switchboard import EngineSwitchboard, Parts
 from ai_engine.call.actions import EndReason
@@ -211,7 +212,8 @@ async def test_a_call_as_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "says"),
     [
-        ({"agent": "nobody"}, "not-found", "there are broken, poor, reception"),
+        ({"agent": "nobody"}, "not-found", "there are alone, broken, poor, reception"),
+        ({"agent": "alone"}, "asterisk", "agent alone: Asterisk is not connected"),
         ({"agent": "poor"}, "not-capable", "agent poor: there is no number to call from"),
         ({"agent": "broken"}, "not-capable", "cannot be used: broken.yaml:3: is wrong"),
         ({"from_number": "+19990000"}, "not-found", r"no number of ours; there are \+15550001, \+15550002"),
@@ -222,6 +224,7 @@ async def test_a_call_as_it_is_asked_for() -> None:
 async def test_calls_that_cannot_be(call: dict[str, Any], kind: str, says: str) -> None:
     async with house() as here:
         here.agents += [
+            agent("alone", phone_call=NO_ASTERISK),
             agent("poor", phone_call="there is no number to call from"),
             AgentInfo(name="broken", source="broken.yaml", version="", error="broken.yaml:3: is wrong"),
         ]
