@@ -1,5 +1,6 @@
 """A convo.toml is taken as it is, becomes an agent of ours, and says of each key that does nothing why."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from ai_engine.config import EngineConfig, load
 from ai_engine.config.adapters import session_settings_of
 from ai_engine.config.agent_file import AgentFile, read_agent
 from ai_engine.config.agent_merge import with_agent
+from ai_engine.config.convo import Atem, Convo, ConvoAgent, Llm, Vendor
+from ai_engine.config.convo_unused import NOT_APPLICABLE
 from ai_engine.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[2] / "config" / "examples" / "convo.toml"
@@ -247,3 +250,13 @@ def test_strict_mode_refuses_what_does_nothing() -> None:
         "a.toml:3: agent.user_id: must be set",
     )
     assert agent(MLLM + "[vad]\nsilence_duration_ms = 500\n", strict=True).problems == ()
+
+
+def test_the_guide_names_every_key() -> None:
+    guide = (SAMPLE.parents[2] / "docs" / "agents.md").read_text()
+    known: set[str] = set()
+    for section in (Convo, Atem, ConvoAgent, Llm, Vendor):
+        known |= section.model_fields.keys()
+    own = {"atem", "agent", "vendor", "language", "url", "params"}
+    for key in {*known - own, *(str(place[-1]) for place in NOT_APPLICABLE)}:
+        assert re.search(rf"[`.\[ ]{key}[`\]. ,]", guide), key
