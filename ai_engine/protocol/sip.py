@@ -13,8 +13,8 @@ _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?")
 _PARAMETER = re.compile(r'(?<![\w-])([\w-]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s,"]+)')
 _CHALLENGES, _CHALLENGE = 8, 4000
 """How many are looked at, and how many characters of one: what a stranger sends must not cost time."""
-_USER_SAFE = "-_.!~*'()+"
-"""What the user part of a URI may hold as it is (25.1), without what Asterisk's lists are parted by."""
+_USER_SAFE = "-_.~+"
+"""What the user part of a URI may hold as it is (25.1), as far as Asterisk's ``from_user`` takes it."""
 
 
 def user_part(name: str) -> str:

@@ -68,7 +68,7 @@ def _endpoint(number: SipNumber, settings: StudioSettings, transport: str) -> Fi
         ("aors", id),
         *((("outbound_auth", id),) if number.username else ()),
         # Carriers know a line that registers by its name in From; its number is in P-Asserted-Identity.
-        ("from_user", number.username if number.registers else number.number),
+        ("from_user", user_part(number.username if number.registers else number.number)),
         ("from_domain", number.address),
         ("send_pai", "yes"),
         ("trust_id_inbound", "no"),

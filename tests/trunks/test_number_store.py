@@ -143,7 +143,7 @@ def test_a_store_of_another_version_is_an_error_and_stays_as_it_is(tmp_path: Pat
     assert store.stamp() == before
 
 
-def adding(folder: Path, first: int, many: int) -> subprocess.Popen[str]:
+def adding(folder: Path, first: int | str, many: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.trunks.adding_numbers", str(folder), str(first), str(many)],
         stdout=subprocess.PIPE,
@@ -176,3 +176,31 @@ def test_killed_while_it_writes_everything_it_told_of_is_there(tmp_path: Path, a
     store.add(OTHER)
     assert store.find(OTHER.number) == OTHER
     assert {each.name for each in tmp_path.iterdir()} == {"numbers.enc", "numbers.key", "numbers.lock"}
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 7, 15])
+def test_killed_while_it_changes_the_key_the_store_opens(tmp_path: Path, after: int) -> None:
+    store = NumberStore(tmp_path, {})
+    store.add(NUMBER)
+    with adding(tmp_path, "key", 0) as process:
+        assert process.stdout is not None
+        for _ in range(after):
+            assert process.stdout.readline()
+        process.kill()
+    assert store.numbers() == [NUMBER]
+    store.add(OTHER)
+    store.rotate(generate())
+    assert store.numbers() == [NUMBER, OTHER]
+
+
+def test_who_reads_while_the_key_is_changed_is_not_disturbed(tmp_path: Path) -> None:
+    store = NumberStore(tmp_path, {})
+    store.add(NUMBER)
+    with adding(tmp_path, "key", 100) as process:
+        assert process.stdout is not None
+        reads = 0
+        while process.poll() is None:
+            assert store.numbers() == [NUMBER]
+            reads += 1
+        assert process.returncode == 0
+    assert reads > 10

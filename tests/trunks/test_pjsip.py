@@ -88,6 +88,7 @@ def test_who_calls_is_named_as_the_carrier_expects_it() -> None:
     assert by_kind(REGISTERS)["endpoint"]["from_user"] == "4711"
     odd = number(username="name@realm", password=SECRET, registers=True)
     assert by_kind(odd)["registration"]["client_uri"] == "sip:name%40realm@sip.example.com"
+    assert by_kind(odd)["endpoint"]["from_user"] == "name%40realm"  # Asterisk refuses a bare @ here
 
 
 def test_codecs_and_media_address_are_as_asked_for() -> None:
