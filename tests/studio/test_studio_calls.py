@@ -321,7 +321,7 @@ async def test_an_agent_runs_without_a_telephone(open_house: House, board: Scrip
     assert board.asked[-1] == ("start_room", RoomRequest(agent="reception", channel="lobby"))
     for word in ("reception", "lobby", "room-1"):
         assert (await open_house.ask("agent", "stop", word)).status == 0
-        assert board.asked[-1] == ("stop_room", "room-1")
+        assert _asked(board, "stop_room")[-1] == ("stop_room", "room-1")
     await open_house.ask("list")
     assert (await open_house.ask("agent", "stop", "2", "--json")).json["id"] == "room-1"
     call = await open_house.ask("agent", "stop", "1")
