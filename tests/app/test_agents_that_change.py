@@ -120,8 +120,10 @@ async def test_what_is_as_it_was_stays_connected(folder: Path, monkeypatch: pyte
     async with World(folder).running(monkeypatch, "shop") as world:
         await until(lambda: world.app.snapshot()["tools"]["mcp"]["shop"]["up"], 20)
         breaker = world.app._calls.now.breakers["local"]
-        (folder / "shop.yaml").write_text(SHOP.replace("One.", "Two."))
+        (folder / "shop.yaml").write_text(SHOP.replace("One.", "Two.") + "end_silence_ms: 1300\nidle_seconds: 60\n")
         async with world.caller() as agent:
+            [session] = world.app._registry.calls
+            assert (session._settings.vad.end_silence_ms, session._settings.no_input_seconds) == (1300, 15)
             assert (agent.briefings[0].greeting, tools(agent)) == ("Two.", ["hangup", "shop_lookup_order"])
         assert world.app.snapshot()["tools"]["mcp"]["shop"]["connects"] == 1
         assert world.app._calls.now.breakers["local"] is breaker

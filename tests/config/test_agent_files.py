@@ -1,6 +1,7 @@
 """A folder of agents' files: what is written is checked first, kept whole, and keeps its comments."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,24 @@ def test_another_kind_of_file_takes_the_place_of_the_first(files: AgentFiles) ->
     files.create("x")
     files.update("x", source=SAMPLE)
     assert left(files) == ["x.toml"]
+
+
+def test_of_many_who_make_the_same_agent_one_does(files: AgentFiles) -> None:
+    def create(_: int) -> str:
+        try:
+            return files.create("x").name
+        except AgentExists:
+            return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(create, range(32)))
+    assert sorted(made)[-2:] == ["", "x"]
+    assert left(files) == ["x.yaml"]
+
+
+def test_changes_at_the_same_time_are_all_kept(files: AgentFiles) -> None:
+    files.create("x", template="convo")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: files.update("x", {f"agent.llm.params.p{number}": "1"}), range(16)))
+    text = (files.directory / "x.toml").read_text()
+    assert all(f"p{number} = 1" in text for number in range(16))
