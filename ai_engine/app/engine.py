@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ log = structlog.get_logger(__name__)
 
 _DRAIN_SECONDS = 5.0
 """How long calls may go on after a request to stop; then their callers go to the human."""
+
+_FIRST_CONNECTION_SECONDS = 1.0
 
 
 class App:
@@ -180,6 +183,9 @@ class App:
         door = MediaStreamDoor(self._sound.wheel, self._registry.admit)
         await self._outbound.open(self._ari.dialer, door, lambda: self._registry.calls)
         if self._studio is not None:
+            # Whoever finds us may want to call at once.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ari.ready.wait(), _FIRST_CONNECTION_SECONDS)
             await self._studio.enter(self._outbound.url)
 
     def _info(self) -> EngineInfo:

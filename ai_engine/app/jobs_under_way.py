@@ -20,22 +20,34 @@ _MOST = 200
 class JobsUnderWay:
     """On the office's event loop."""
 
-    def __init__(self, desk: CallDesk, unsettled: Callable[[], Sequence[str]], agent: str) -> None:
+    def __init__(
+        self,
+        desk: CallDesk,
+        unsettled: Callable[[], Sequence[str]],
+        agent: str,
+        is_ours: Callable[[str], bool] = lambda id: True,
+    ) -> None:
         """``unsettled`` are the ids of those that are not over, and may block; ``agent`` is that of a request that
-        names none."""
+        names none. ``is_ours`` tells whether it is this engine that dials, where several share a database."""
         self._desk = desk
         self._unsettled = unsettled
         self._agent = agent
+        self._is_ours = is_ours
 
     async def calls(self) -> list[LiveCall]:
         """None where the database does not answer: what is held already is seen all the same."""
         try:
             ids = (await asyncio.to_thread(self._unsettled))[:_MOST]
             records = [await self._desk.status(id) for id in ids]
-            return [await self._seen(record) for record in records if record is not None and not record.settled]
+            return [await self._seen(record) for record in records if record is not None and self._is_seen(record)]
         except SQLAlchemyError as error:
             log.warning("nobody knows which calls wait: the database does not answer", reason=type(error).__name__)
             return []
+
+    def _is_seen(self, record: CallRecord) -> bool:
+        if record.status in (Status.DIALING, Status.IN_PROGRESS):
+            return self._is_ours(record.id)
+        return not record.settled
 
     async def _seen(self, record: CallRecord) -> LiveCall:
         request = record.request

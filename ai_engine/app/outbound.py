@@ -192,7 +192,10 @@ class Outbound:
     def _studio_door(self) -> Studio | None:
         if self._studio is None:
             return None
-        return self._studio.open_door(self._desk, self._store.unsettled, self.renew_numbers, self._loop)
+        desk = self._desk
+        return self._studio.open_door(
+            desk, self._store.unsettled, lambda job: desk.find(job) is not None, self.renew_numbers, self._loop
+        )
 
     @property
     def url(self) -> str:

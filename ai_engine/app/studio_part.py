@@ -141,10 +141,12 @@ class StudioPart:
         self,
         desk: CallDesk,
         unsettled: Callable[[], Sequence[str]],
+        is_ours: Callable[[str], bool],
         renew_numbers: Callable[[], Awaitable[None]],
         call_loop: asyncio.AbstractEventLoop,
     ) -> Studio:
-        """What is served over HTTP. ``unsettled`` are the ids of calls that are not over; it may block."""
+        """What is served over HTTP. ``unsettled`` are the ids of calls that are not over, which may block; ``is_ours``
+        tells of one whether this engine dials it."""
         engine = self._engine
         assert engine is not None
         calls = CallLoop(call_loop)
@@ -157,7 +159,7 @@ class StudioPart:
             await renew()
             return self._agents(engine)
 
-        under_way = JobsUnderWay(desk, unsettled, self._config.default_agent)
+        under_way = JobsUnderWay(desk, unsettled, self._config.default_agent, is_ours)
         news = JobNews(under_way, lambda: calls.ask(self.live.now), self.live, desk)
         self._telling = asyncio.create_task(news.run())
         self._switchboard = EngineSwitchboard(

@@ -5,6 +5,8 @@ import gc
 import io
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -138,7 +140,7 @@ async def test_it_stops_at_once_whoever_looks_on(tmp_path: Path, pipe: LogPipe) 
         async for line in client.logs(follow=True):
             seen.append(line)  # noqa: PERF401 - as they come
 
-    async with engine(tmp_path, pipe) as (_, client):
+    async with engine(tmp_path, pipe) as (entry, client):
         following = [asyncio.create_task(follow(client)) for _ in range(5)]
         reading = asyncio.create_task(read(client))
         await until(lambda: seen)
@@ -148,5 +150,13 @@ async def test_it_stops_at_once_whoever_looks_on(tmp_path: Path, pipe: LogPipe) 
                 await one
         with pytest.raises(EngineUnreachable, match="ended the connection"):
             await reading
-    errors = [line.event async for line in pipe.ring.read() if line.level in ("error", "critical")]
-    assert errors == []
+    lines = [line async for line in pipe.ring.read()]
+    assert [line.event for line in lines if line.level in ("error", "critical")] == []
+    assert not any(entry.token in line.model_dump_json() for line in lines)
+
+
+def test_who_has_no_studio_loads_nothing_of_it() -> None:
+    modules = ("ai_engine.app.studio_part", "ai_engine.trunks.store", "textual", "typer", "cryptography", "psutil")
+    code = f"import sys, ai_engine.app.commands; sys.exit(' '.join(m for m in {modules} if m in sys.modules) or None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

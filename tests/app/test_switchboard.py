@@ -188,6 +188,14 @@ async def test_calls_that_are_held_and_calls_that_wait() -> None:
         assert len(await here.board.calls()) == 3
 
 
+async def test_what_another_engine_dials_is_listed_there() -> None:
+    async with house() as here:
+        waits, rings = [await here.board.call(StudioCall(agent="reception", to="+15550100")) for _ in range(2)]
+        here.desk.happen(rings.id, Status.DIALING, "dialing")
+        theirs = here.made(under_way=JobsUnderWay(here.desk, lambda: here.unsettled(), "a", lambda id: False))
+        assert [call.job for call in await theirs.calls()] == [waits.id]
+
+
 async def test_a_call_as_it_is_asked_for() -> None:
     async with house() as here:
         wanted = StudioCall(
