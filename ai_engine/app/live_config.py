@@ -5,8 +5,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import structlog
 
@@ -43,6 +45,7 @@ class LiveConfig:
         """Where the files are; None: there are none, and nothing ever changes."""
         self._stamps: Mapping[Path, Stamp] = {}
         self._read: dict[Path, AgentFile] = {}
+        self._trouble = ""
         self._state = _State(config, {}, {})
         self._worker = ThreadPoolExecutor(1, "agent files")
         self.poll()
@@ -88,7 +91,7 @@ class LiveConfig:
 
     def poll(self) -> None:
         """Look at the files, and read anew what has changed; blocks. One thread at a time."""
-        if self.folder is None or (stamps := _stamps(self.folder)) == self._stamps:
+        if self.folder is None or (stamps := self._looked(self.folder)) == self._stamps:
             return
         changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
         read = {path: file for path, file in self._read.items() if path in stamps}
@@ -101,13 +104,29 @@ class LiveConfig:
         self._state = _merged(self.base, read.values(), before.files)
         _tell(before, self._state)
 
+    def _looked(self, folder: Path) -> Mapping[Path, Stamp]:
+        """As before where the folder cannot be looked at: agents do not vanish for that."""
+        try:
+            stamps = _stamps(folder)
+        except OSError as error:
+            if self._trouble != (trouble := str(error)):
+                self._trouble = trouble
+                log.error("agents' files cannot be looked at, agents stay as they are", error=trouble)
+            return self._stamps
+        self._trouble = ""
+        return stamps
+
 
 def with_agents(config: EngineConfig) -> EngineConfig:
     """``config`` and the agents of its folder, as an engine has them at its start. Raises ConfigError, which names
     everything that is wrong with them."""
     if config.studio is None:
         return config
-    state = _merged(config, [_file(path, None) for path in _stamps(config.studio.agents)], {})
+    try:
+        files = [_file(path, None) for path in _stamps(config.studio.agents)]
+    except OSError as error:
+        raise ConfigError(f"studio.agents: {error}") from error
+    state = _merged(config, files, {})
     if state.errors:
         raise ConfigError("\n".join(error for _, error in state.errors.values()))
     return state.config
@@ -135,16 +154,19 @@ def _merged(config: EngineConfig, read: Iterable[AgentFile], used: Mapping[str, 
 
 
 def _stamps(folder: Path) -> dict[Path, Stamp]:
+    """Raises OSError where it cannot be looked at; one that is not there is empty."""
     found: dict[Path, Stamp] = {}
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                if path.suffix in SUFFIXES and not entry.name.startswith(".") and entry.is_file():
-                    stat = entry.stat()
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        path = Path(entry.path)
+        if path.suffix in SUFFIXES and not entry.name.startswith("."):
+            with suppress(FileNotFoundError):  # taken away this moment
+                stat = entry.stat()
+                if S_ISREG(stat.st_mode):
                     found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    except OSError:
-        return found  # no folder, no agents: `studio agent create` makes it
     return found
 
 

@@ -170,3 +170,20 @@ def test_check_names_mistakes_in_agents_files(
     [first, second] = capsys.readouterr().err.splitlines()
     assert first.startswith("agents/bad.toml:2: agent.x: unknown key")
     assert second.startswith("agents/worse.yaml:1: provider: there is no provider 'nobody'")
+
+
+def test_a_folder_that_cannot_be_looked_at_takes_no_agent_away(folder: Path) -> None:
+    (folder / "shop.yaml").write_text("greeting: Hello.\n")
+    (folder / "gone.yaml").symlink_to(folder / "nowhere.yaml")
+    (folder / "sub.yaml").mkdir()
+    live = live_of()
+    before = live.now
+    assert before.agents.keys() == {"base", "shop"}
+    folder.rename("elsewhere")
+    folder.write_text("no folder")
+    live.poll()
+    assert live.now is before
+    folder.unlink()
+    live.poll()
+    assert live.now.agents.keys() == {"base"}
+    live.close()
