@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose)
 
-.PHONY: help setup demo demo-outbound run bench test check format diagrams schema build up down logs ps restart test-containers test-models sizes clean
+.PHONY: help setup demo demo-outbound demo-studio run bench test check format diagrams schema build up down logs ps restart test-containers test-models sizes clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: setup ## Place a real SIP call through a real Asterisk and talk with the a
 
 demo-outbound: setup ## Have the engine call a SIP phone that is busy at first, and book an appointment (ARGS='--help')
 	@$(PY) -m scripts.trial.demo_outbound $(ARGS)
+
+demo-studio: setup ## Import a SIP number from a second Asterisk, make an agent, call and be called (ARGS='--trunks ari')
+	@scripts/asterisk install
+	@$(PY) -m scripts.trial.demo_studio $(ARGS)
 
 run: setup ## Run trial Asterisk, local AI server and engine until Ctrl-C; dial 100 with your own softphone
 	@$(PY) -m scripts.trial.run $(ARGS)

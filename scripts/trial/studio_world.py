@@ -47,7 +47,9 @@ class Done:
         try:
             return json.loads(self.stdout)
         except ValueError as error:
-            raise TrialError(f"studio {' '.join(self.arguments)} printed no JSON: {self.stdout or self.stderr}") from error
+            raise TrialError(
+                f"studio {' '.join(self.arguments)} printed no JSON: {self.stdout or self.stderr}"
+            ) from error
 
 
 class StudioWorld:
@@ -89,7 +91,12 @@ class StudioWorld:
             sys.executable,
             *("-m", "ai_engine.studio", "--config", str(self.config), "--env-file", "", *arguments),
             cwd=CHECKOUT,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+            env={
+                **os.environ,
+                "COLUMNS": "100",
+                "NO_COLOR": "1",
+                "RECORDING_DIRECTORY": str(self.programs.directory / "calls"),
+            },
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
