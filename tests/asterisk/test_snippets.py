@@ -126,7 +126,84 @@ async def test_freepbx_dialplan(start_asterisk: StartAsterisk, make_phone: MakeP
 def test_answering_machines_are_told_apart_as_on_the_trial(name: str) -> None:
     # That it does: test_outbound_real, over the trial's.
     assert "AMD()" in _context("offhook-amd", _template("extensions.conf"))
-    assert _context("offhook-amd", _snippet(name)) == _context("offhook-amd", _template("extensions.conf"))
+    assert _steps("offhook-amd", _snippet(name)) == _steps("offhook-amd", _template("extensions.conf"))
+
+
+@pytest.mark.phone
+async def test_calls_over_our_trunks_reach_the_human_without_an_engine_and_wrong_numbers_are_refused(
+    start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
+) -> None:
+    # With an engine: test_trunks, over the trial's.
+    snippet = _snippet("extensions-offhook.conf").replace("= PJSIP/reception", "= Local/human@trial")
+    door = "[door]\nexten => 300,1,Goto(offhook-number,+15551230001,1)\nexten => 404,1,Goto(offhook-number,unknown,1)"
+    trial = _start(start_asterisk, "numbers", "door", snippet, door)
+    assert await _seconds_to_human(trial, "300", make_phone, tmp_path) < 1
+    phone = await make_phone(trial)
+    await phone.dial("404")
+    assert "404" in (await phone.wait_for("CALL_CLOSED")).param
+    assert "CALL_ESTABLISHED" not in [event.type for event in phone.events]
+
+
+@pytest.mark.parametrize(
+    ("name", "human", "seconds"),
+    [("extensions-offhook.conf", "offhook", "${OFFHOOK_DEADMAN}"), ("extensions_custom.conf", "offhook-agent", "15")],
+)
+def test_calls_over_our_trunks_are_handled_as_on_the_trial(name: str, human: str, seconds: str) -> None:
+    expected = _steps("offhook-number", _template("extensions.conf"))
+    expected = expected.replace(" for ${OFFHOOK_DEADMAN} s", "").replace("${OFFHOOK_DEADMAN}", seconds)
+    assert _steps("offhook-number", _snippet(name)) == expected.replace("Goto(offhook,", f"Goto({human},")
+
+
+def _steps(name: str, dialplan: str) -> str:
+    """A context without its comments, and those of the next one."""
+    return "\n".join(line for line in _context(name, dialplan).splitlines() if line and not line.startswith(";"))
+
+
+def test_trunks_find_transports_and_a_folder(start_asterisk: StartAsterisk) -> None:
+    _, *sections = re.split(r"\n(?=\[)", _template("pjsip.conf"))
+    phones = [each for each in sections if "type = transport" not in each and not each.startswith("[global]")]
+    here = {
+        "0.0.0.0:5060": "@BIND@:@SIP_PORT@",
+        "0.0.0.0:5061": "@BIND@:@TLS_PORT@",
+        "/etc/asterisk/keys/asterisk.crt": "@RUN@/tls/cert.pem",
+        "/etc/asterisk/keys/asterisk.key": "@RUN@/tls/key.pem",
+        "/etc/ssl/certs/ca-certificates.crt": "@RUN@/tls/cert.pem",
+    }
+    transports = _snippet("pjsip-studio.conf")
+    for ours, theirs in here.items():
+        assert ours in transports
+        transports = transports.replace(ours, theirs)
+    people = "\n".join(phones).partition("; Trunks that the engine writes")[0]
+    trial = start_asterisk("transports", overlay={"pjsip.conf": f"{transports}\n{people}"})
+    assert _complaints(trial) == []
+    assert set(re.findall(r"(transport-\w+) +(udp|tcp|tls)", trial.cli("pjsip show transports"))) == {
+        ("transport-udp", "udp"),
+        ("transport-tcp", "tcp"),
+        ("transport-tls", "tls"),
+    }
+    (trial.trunks / "number.conf").write_text("[studio-1]\ntype = endpoint\nallow = ulaw\n", encoding="utf-8")
+    trial.cli("module reload res_pjsip.so")
+    assert "studio-1" in trial.cli("pjsip show endpoints")
+
+
+def test_objects_can_be_made_over_ari(start_asterisk: StartAsterisk) -> None:
+    trial = start_asterisk("sorcery", overlay={"sorcery.conf": _snippet("sorcery.conf")})
+    assert _complaints(trial) == []
+    wanted = {
+        "auth": {"username": "line", "password": "secret"},
+        "aor": {"contact": "sip:127.0.0.1:9"},
+        "endpoint": {"aors": "studio-1"},
+        "identify": {"endpoint": "studio-1", "match": "127.0.0.9"},
+        "registration": {
+            "server_uri": "sip:127.0.0.1:9",
+            "client_uri": "sip:line@127.0.0.1",
+            "transport": "transport-udp",
+        },
+    }
+    for kind, fields in wanted.items():
+        body = {"fields": [{"attribute": name, "value": value} for name, value in fields.items()]}
+        assert trial.ari("PUT", f"/asterisk/config/dynamic/res_pjsip/{kind}/studio-1", body)
+    assert "1000" in trial.cli("pjsip show endpoints"), "what stands in pjsip.conf is there as before"
 
 
 def _context(name: str, dialplan: str) -> str:
