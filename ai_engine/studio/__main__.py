@@ -8,7 +8,7 @@ from typer.exceptions import Abort, TyperException
 
 from ai_engine.errors import ConfigError
 from ai_engine.studio.app import app
-from ai_engine.studio.errors import FAULT, INTERRUPTED, USAGE, Stop
+from ai_engine.studio.errors import INTERRUPTED, USAGE, Stop
 from ai_engine.studio.where import Where
 
 
@@ -26,9 +26,6 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         return _misused(error)
     except (Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # `studio calls | head`
-        sys.stdout = None  # or the interpreter would flush into the pipe at its end
-        return FAULT
 
 
 def _misused(error: TyperException) -> int:

@@ -82,6 +82,7 @@ def remember(place: Place, rows: Sequence[Row]) -> None:
     with suppress(OSError):  # it is a convenience
         path = place.settings.directory / _LISTED
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
         path.write_text(json.dumps([row.id for row in rows]), encoding="utf-8")
 
 

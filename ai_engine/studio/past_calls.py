@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ai_engine.jobs.record import CallRecord, TimelineEntry
@@ -18,6 +18,8 @@ from ai_engine.studio.where import Where
 from ai_engine.web.call_screen import console, show_entry, verdict
 
 _SHORTEST_BEGINNING = 4
+_SAME_MOMENT = timedelta(minutes=1)
+"""What two clocks may differ by."""
 _STEPS = (
     ("end_of_turn_ms", "turn over"),
     ("transcript_ms", "words"),
@@ -130,7 +132,8 @@ def _one(where: Where, here: Place, id: str) -> tuple[Recording | None, CallReco
     engine = _engine(where, here)
     job, entries = _asked_for(engine, job_id) if engine is not None and job_id else (None, ())
     if job is not None and recording is None:  # its recording is called otherwise
-        recording = next((one for one in all_of_them if summary(one).facts.get("job") == job.id), None)
+        later = (one for one in all_of_them if one.started > job.created_at - _SAME_MOMENT)
+        recording = next((one for one in later if summary(one).facts.get("job") == job.id), None)
     if recording is None and job is None:
         beside = "" if engine is not None else ", and no engine runs that could know one that was not answered"
         raise Stop(NOT_FOUND, f"there is no call {id!r} in {here.recordings}{beside}; `studio calls` lists them")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ai_engine.studio.client import StudioClient
 from ai_engine.studio.engines import Engine, ask, engines
-from ai_engine.studio.errors import Stop
+from ai_engine.studio.errors import UNREACHABLE, Stop
 from ai_engine.studio.output import remark, say
 from ai_engine.studio.place import Place
 from ai_engine.studio.where import Where
@@ -33,22 +33,30 @@ def applied(where: Where, here: Place, number: SipNumber, *, wait: bool = False)
 
 
 def forgotten(where: Where, here: Place, number: SipNumber) -> None:
-    """Have the objects of a number that was removed taken out of Asterisk. Raises Stop."""
+    """Have the objects of a number that was removed taken out of Asterisk, now or later."""
     engine = _engine(where, here)
     if engine is None:
         remark("no engine runs here: its trunk is taken out of Asterisk at the engine's next start")
         return
-    done = ask(engine, lambda client: client.reconcile())
+    try:
+        done = ask(engine, lambda client: client.reconcile())
+    except Stop as stop:
+        remark(f"Asterisk still knows its trunk, until the engine reaches it: {stop}")
+        return
     if number.object_id in done.removed:
         say(f"Asterisk has forgotten {number.object_id}.")
 
 
 def states(where: Where, here: Place, numbers: Sequence[SipNumber]) -> Mapping[str, TrunkState]:
-    """Of each number; ``unknown`` where no engine runs. Raises Stop."""
+    """Of each number; ``unknown``, and why, where nobody can say."""
     engine = _engine(where, here)
-    if engine is None:
-        return {one.number: _unlike(one, "unknown", "no engine runs here that could ask Asterisk") for one in numbers}
-    told = ask(engine, lambda client: client.trunks())
+    try:
+        if engine is None:
+            raise Stop(UNREACHABLE, "no engine runs here that could ask Asterisk")
+        told = ask(engine, lambda client: client.trunks())
+    except Stop as stop:
+        remark(str(stop))
+        return {one.number: _unlike(one, "unknown", str(stop)) for one in numbers}
     return {one.number: _found(one, told) for one in numbers}
 
 

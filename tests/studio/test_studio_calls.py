@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from ai_engine.host.registry import Entry, Registry, started_of
 from ai_engine.jobs.request import CallRequest
 from ai_engine.jobs.status import Status
 from ai_engine.switchboard.models import RoomRequest, StudioCall, Transfer
 from ai_engine.switchboard.ports import Refused
+from ai_engine.web.studio_api import Studio
 from tests.fakes.call_desk import MemoryDesk
+from tests.fakes.front_door import front_door
 from tests.fakes.switchboard import CALL, NOW, ROOM, ScriptedSwitchboard
 from tests.studio.house import RUN, House
 from tests.waiting import until
@@ -76,6 +79,20 @@ async def test_a_token_that_is_none_is_said_and_never_shown(open_house: House) -
     assert "does not take this token" in ended.err
     assert "a-guess-of-mine" not in ended.err
     assert (await open_house.ask("--url", url, "list")).status == 0  # it is one of this machine
+
+
+async def test_an_engine_elsewhere_is_asked_with_the_token_of_the_environment(
+    house: House, board: ScriptedSwitchboard
+) -> None:
+    async with front_door(studio=Studio(board, SecretStr(RUN)), tokens=["a-token-of-the-configuration"]) as door:
+        (house.folder / ".env").write_text(
+            f"CALL_AGENT_URL={door.url}/\nCALL_AGENT_TOKEN=a-token-of-the-configuration,b\n"
+        )
+        assert len((await house.ask("list", "--json")).json) == 3
+        (house.folder / ".env").unlink()
+        house.environ["CALL_AGENT_TOKEN"] = "a-token-of-the-configuration"
+        assert (await house.ask("--url", door.url, "hangup", "job-1")).status == 0
+        assert (await house.ask("list")).status == 5
 
 
 # -- list ----------------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ai_engine.studio import trunk_address
+from ai_engine.studio import trunk_address, trunk_states
 from ai_engine.switchboard.models import Applied, TrunkState
 from ai_engine.switchboard.ports import Refused
 from ai_engine.trunks.store import NumberStore
 from tests.fakes.switchboard import ScriptedSwitchboard
 from tests.studio.house import House
+from tests.trunks.test_probe import reply, udp_peer
 
 PASSWORD = "Tr0ub4dor&3-of-the-trunk"
 ROOT = Path(__file__).parents[2]
@@ -234,6 +235,50 @@ async def test_a_number_is_kept_though_asterisk_does_not_take_it(house: House) -
             "number", "import", "--number", "+15550199", "--trunk-address", "sip.example.com"
         )  # fmt: skip
     assert (ended.status, "kept, but not applied: Asterisk does not answer" in ended.err) == (0, True)
+    assert len(house.studio("number", "list", "--json").json) == 1
+
+
+async def test_an_asterisk_that_is_away_hides_and_keeps_no_number(house: House) -> None:
+    house.import_number()
+    board = ScriptedSwitchboard()
+    board.answers["reconcile"] = board.answers["trunks"] = Refused("asterisk", "Asterisk does not answer")
+    async with house.engine(board):
+        listed = await house.ask("number", "list", "--status", "--json")
+        assert (listed.status, listed.json[0]["trunk"]["state"]) == (0, "unknown")
+        removed = await house.ask("number", "remove", "+15550199", "--force")
+        assert (removed.status, "until the engine reaches it" in removed.err) == (0, True)
+    assert house.studio("number", "list", "--json").json == []
+
+
+async def test_a_test_asks_the_carrier_and_waits_for_asterisk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trunk_states, "_AGAIN_SECONDS", 0.01)
+    board = ScriptedSwitchboard()
+    trunk = TrunkState(number="+15550199", object_id="studio-15550199", state="unknown")
+    board.answers["reconcile"] = Applied(backend="ari", trunks=(trunk,))
+    board.answers["trunks"] = [trunk.model_copy(update={"state": "online"})]
+    async with house.engine(board), udp_peer(lambda request: [reply(request, "200 OK")]) as (port, asked):
+        words = ("number", "import", "--number", "+15550199", "--trunk-address", f"127.0.0.1:{port}", "--test")
+        good = await house.ask(*words)
+        assert (good.status, "online" in good.out) == (0, True)
+        assert asked[0].startswith("OPTIONS ")
+        board.answers["trunks"] = [trunk.model_copy(update={"state": "failed", "detail": "no such transport"})]
+        failed = await house.ask(*words, "--replace")
+        assert (failed.status, "no such transport" in failed.out) == (6, True)
+
+
+async def test_a_test_names_what_the_carrier_refuses(house: House) -> None:
+    def refuse(request: str) -> list[bytes]:
+        return [reply(request, "403 Forbidden" if request.startswith("REGISTER") else "200 OK")]
+
+    async with udp_peer(refuse) as (port, _):
+        house.environ["STUDIO_SIP_PASSWORD"] = PASSWORD
+        words = ("--sip-username", "ada", "--register", "--test", "--json")
+        ended = await house.ask(
+            "number", "import", "--number", "+15550199", "--trunk-address", f"127.0.0.1:{port}", *words
+        )
+    assert ended.status == 6
+    assert [one["what"] for one in ended.json["findings"] if not one["ok"]] == ["registration"]
+    assert PASSWORD not in ended.out + ended.err
     assert len(house.studio("number", "list", "--json").json) == 1
 
 
