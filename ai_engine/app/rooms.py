@@ -167,7 +167,7 @@ class Rooms:
                 room.stay = self._ari.room(room.name, lambda: self._agent_left(room))
                 await room.stay.open()
                 await room.stay.add(control.channel_id)
-                await room.stay.seat(room.agent, control.caller_number)
+                await room.stay.seat(room.agent, control.caller_number, wideband=await control.wideband())
         log.info("somebody joined", room=room.name, joined=len(room.guests))
         self._changed(room.shown())
 

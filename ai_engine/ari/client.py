@@ -232,14 +232,16 @@ class Ari:
         caller_id: str,
         seconds: int,
         originator: str = "",
+        formats: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Call the dialplan's ``extension`` (with ``@context``) for at most ``seconds``.
 
         What answers is our application's channel ``channel_id``; its other half in the dialplan is ``other_id``. Both
-        have the ``variables``.
+        have the ``variables``, and the ``formats`` that are named, or else those of the ``originator``; with neither
+        they carry sound at 192 kHz.
         """
-        optional = {"originator": originator, "variables": dict(variables or {})}
+        optional = {"originator": originator, "formats": formats, "variables": dict(variables or {})}
         await self._ask(
             "channels",
             "originateWithId",

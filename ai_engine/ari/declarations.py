@@ -33,7 +33,7 @@ _REQUESTS = (
         "originateWithId",
         "POST",
         "/channels/{channelId}",
-        "endpoint app callerId timeout otherChannelId originator variables",
+        "endpoint app callerId timeout otherChannelId originator formats variables",
     ),
     ("channels", "hangup", "DELETE", "/channels/{channelId}", "reason"),
     ("channels", "answer", "POST", "/channels/{channelId}/answer", ""),

@@ -50,7 +50,7 @@ class AriRoom:
         """Let somebody in. Raises AsteriskError."""
         await self._ari.add_channel(self.bridge_id, channel_id)
 
-    async def seat(self, agent: str, number: str) -> None:
+    async def seat(self, agent: str, number: str, *, wideband: bool) -> None:
         """Bring the agent in, to whom ``number`` calls. Raises AsteriskError.
 
         It comes through two halves of a channel: one is in the bridge, the other is a caller like any other.
@@ -63,6 +63,7 @@ class AriRoom:
             f"{SEAT_EXTENSION}@{SEAT_CONTEXT}/n",
             caller_id=number,
             seconds=round(_SEAT_SECONDS),
+            formats="slin16" if wideband else "slin",
             variables={"OFFHOOK_AGENT": agent, "OFFHOOK_ROOM": self._name, "OFFHOOK_APP": self._ari.app},
         )
         async with asyncio.timeout(_SEAT_SECONDS + 1):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ai_engine.app.rooms import Rooms
@@ -69,10 +70,11 @@ class House:
     controls: list[AriCallControl] = field(default_factory=list)
 
     async def agent(self, topology: Topology = Topology.BRIDGED) -> AriCallControl:
-        """The caller that an agent's session is made for; it is joined with its sound."""
+        """The caller that an agent's session is made for; it is joined with its sound, at the rate it carries."""
         control = await self.pbx.call()
         self.controls.append(control)
         await control.answer()
+        assert not await control.wideband(), "the sound of ordinary telephones is carried at more than their rate"
         await attach(control, self.pbx.media.leg(), topology)
         return control
 
@@ -132,6 +134,9 @@ async def test_all_in_a_room_hear_each_other_and_the_agent(
         await house.bob.join("room-reception")
         await house.ann.hears(ENGINE_HZ, BOB_HZ)
         await house.bob.hears(ENGINE_HZ, ANN_HZ)
+        pbx.media.forget()
+        for hz in (ANN_HZ, BOB_HZ):
+            await until(lambda hz=hz: any(_at(pcm, hz) > 0.1 for pcm in pbx.media.heard.values()))  # type: ignore[misc]
         assert [room.joined for room in house.changes] == [1, 2]
         assert "studio-reception" in str(pbx.trial.ari("GET", "/bridges"))
         await house.ann.phone.hang_up()
@@ -141,6 +146,11 @@ async def test_all_in_a_room_hear_each_other_and_the_agent(
         await until(lambda: house.changes[-1].joined == 0)
         assert [room.name for room in await house.rooms.rooms()] == ["reception"], "it stays"
         await until(lambda: "studio-reception" not in str(pbx.trial.ari("GET", "/bridges")))
+
+
+def _at(sound: bytearray, hz: int) -> float:
+    """How much of the last 0.4 s is at that pitch."""
+    return tone_level(np.frombuffer(bytes(sound[-6400:]), "<i2"), hz) if len(sound) >= 6400 else 0.0
 
 
 async def test_a_room_that_is_stopped_hangs_everybody_up(
