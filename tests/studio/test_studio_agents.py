@@ -1,6 +1,7 @@
 """`studio agent …` and `studio config …`, on real files."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_a_convo_toml_is_taken_and_what_means_nothing_is_named(house: House) -> 
     made = house.studio("agent", "create", "helper", "--config", str(EXAMPLE))
     assert made.status == 0
     assert "left out" in made.err
-    assert "it cannot be used yet: agents/helper.toml:14: agent.asr.key: DEEPGRAM_API_KEY is not set" in made.err
+    assert re.search(r"it cannot be used yet: agents/helper.toml:\d+: \S+: OPENAI_API_KEY is not set", made.err)
     shown = house.studio("agent", "show", "helper", "--json").json
     assert any("channel" in line for line in shown["notApplicable"])
     assert "not applicable here" in house.studio("agent", "show", "helper").out
