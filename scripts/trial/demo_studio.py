@@ -25,6 +25,8 @@ AGENT = "desk"
 _STRANGER = "+15550100777"
 """A number that is not ours."""
 _CALLER = "+15557650001"
+_DIAL_SECONDS = 30.0
+"""So long dialling may take on a machine that is busy otherwise."""
 _AGENT_SECONDS = 12.0
 """So long an agent may take to begin to speak."""
 
@@ -117,7 +119,7 @@ class Story:
     async def call_out(self) -> None:
         world = self._world
         await self.type("call", AGENT, PHONE_NUMBER)
-        await world.phone.wait_for("CALL_INCOMING")
+        await world.phone.wait_for("CALL_INCOMING", _DIAL_SECONDS)
         called = (await asyncio.to_thread(world.carrier.calls))[-1]
         self.note(f"the carrier was asked for {PHONE_NUMBER}", called.to == PHONE_NUMBER)
         await world.phone.answer()
@@ -153,7 +155,8 @@ class Story:
         self._console.print(Text(f"\nsomebody calls {_STRANGER}, which is not ours", "bold"))
         status, cause = await (await world.carrier.call_in(_STRANGER, _CALLER)).ended()
         self._console.print(Text(f"{status}, cause {cause} (unallocated number)", "dim"))
-        self.note("a number that is not ours is refused", status != "ANSWER" and cause == 1)
+        refused = status != "ANSWER" and cause == 1
+        self.note("a number that is not ours is refused" + f": {status}, {cause}" * (not refused), refused)
         await self.type("calls")
 
     def look_for_the_password(self) -> None:
