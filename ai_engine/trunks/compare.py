@@ -33,6 +33,11 @@ async def stands(pbx: Pbx, object_id: str, wanted: Iterable[PjsipObject]) -> boo
     return True
 
 
+async def lacking(pbx: Pbx, object_id: str, wanted: Iterable[PjsipObject]) -> tuple[Kind, ...]:
+    """Which of the objects Asterisk does not have. Raises AsteriskError."""
+    return tuple([each.kind for each in wanted if await pbx.read(each.kind, object_id) is None])
+
+
 def same(wanted: PjsipObject, found: Iterable[tuple[str, str]]) -> bool:
     """``found`` are all attributes of the object in Asterisk."""
     there = _by_name(found)

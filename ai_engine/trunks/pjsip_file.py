@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from ai_engine.trunks.compare import stands
+from ai_engine.trunks.compare import lacking, stands
 from ai_engine.trunks.pjsip import conf_text
+from ai_engine.trunks.pjsip_push import NotApplied, PushedTrunks
 from ai_engine.trunks.ports import Done, Pbx, Wanted
 
 FILE = "offhook-studio.conf"
@@ -35,21 +36,23 @@ class WrittenTrunks:
         )
 
     async def apply(self, wanted: Wanted, orphans: Set[str]) -> Done:
+        known = await self._pbx.endpoints()
         blocks = {object_id: conf_text(objects) for object_id, objects in wanted.items()}
         try:
             before = await asyncio.to_thread(_blocks, self._path)
+            await self._remove_pushed(set(known) & {*wanted, *orphans} - set(before))
             await self._end_registrations(before, blocks)
             if before != blocks:
                 await asyncio.to_thread(_write, self._path, blocks)
         except OSError as error:
             text = f"{self._path} cannot be written: {error.strerror}; see studio.pjsip_directory"
             return Done(failures=dict.fromkeys(wanted, text))
-        known = await self._pbx.endpoints()
         if before != blocks or orphans & set(known) or not await self._all_stand(wanted, known):
             await self._pbx.reload()
             await self._settled(set(wanted))
+        failures = await self._failures(wanted)
         written = tuple(object_id for object_id, text in blocks.items() if before.get(object_id) != text)
-        return Done(written, tuple(object_id for object_id in before if object_id not in blocks))
+        return Done(written, tuple(object_id for object_id in before if object_id not in blocks), failures)
 
     async def _end_registrations(self, before: Mapping[str, str], blocks: Mapping[str, str]) -> None:
         """Of the trunks that change or go, while Asterisk still has their passwords: the carrier asks for one.
@@ -67,12 +70,30 @@ class WrittenTrunks:
             await self._pbx.reload()
             await asyncio.sleep(_GOODBYE_SECONDS)
 
+    async def _remove_pushed(self, object_ids: Set[str]) -> None:
+        """What Asterisk has that was in no file of ours: it was pushed before the folder was shared."""
+        for object_id in sorted(object_ids):
+            with suppress(NotApplied):
+                await PushedTrunks(self._pbx).remove(object_id)
+
     async def _all_stand(self, wanted: Wanted, known: Mapping[str, str]) -> bool:
         """A reload may have been missed: Asterisk was away when the file was written."""
         for object_id, objects in wanted.items():
             if object_id not in known or not await stands(self._pbx, object_id, objects):
                 return False
         return True
+
+    async def _failures(self, wanted: Wanted) -> dict[str, str]:
+        """A trunk of which Asterisk has a part; one of which it has nothing is ``missing``."""
+        failures = {}
+        for object_id, objects in wanted.items():
+            lacks = await lacking(self._pbx, object_id, objects)
+            if lacks and "endpoint" not in lacks:
+                failures[object_id] = (
+                    f"Asterisk has it, but not its {' and '.join(lacks)}: its log says why; does the carrier's name"
+                    " resolve there, and are the modules loaded (docs/snippets/modules.conf)?"
+                )
+        return failures
 
     async def _settled(self, wanted: Set[str]) -> None:
         """A reload may be answered before it is done; what is wrong in the file never comes."""

@@ -40,7 +40,7 @@ class PushedTrunks:
         failures: dict[str, str] = {}
         for object_id in sorted(orphans):
             with _failing(object_id, failures):
-                if await self._remove(object_id):
+                if await self.remove(object_id):
                     removed.append(object_id)
         for object_id, objects in wanted.items():
             with _failing(object_id, failures):
@@ -52,7 +52,7 @@ class PushedTrunks:
     async def _replace(self, object_id: str, objects: Sequence[PjsipObject]) -> None:
         # Anew, all of them: a change leaves attributes standing that it does not name, and a registration that was
         # refused tries a new password only when it is a new one.
-        await self._remove(object_id)
+        await self.remove(object_id)
         for each in objects:
             try:
                 await self._pbx.write(each.kind, object_id, each.fields)
@@ -60,11 +60,12 @@ class PushedTrunks:
                 if error.status != 400:
                     raise
                 culprit = await self._culprit(each)
-                await self._remove(object_id)
-                raise _Refused(f"Asterisk refuses {each.kind} {object_id}: {culprit}") from error
+                await self.remove(object_id)
+                raise NotApplied(f"Asterisk refuses {each.kind} {object_id}: {culprit}") from error
 
-    async def _remove(self, object_id: str) -> bool:
-        """The endpoint goes last: as long as it stands it can be told that something is left."""
+    async def remove(self, object_id: str) -> bool:
+        """Whether anything was there; raises NotApplied where it stands in a file."""
+        # The endpoint goes last: as long as it stands it can be told that something is left.
         try:
             found = [await self._pbx.delete("registration", object_id)]
             if any(found):  # the carrier is told goodbye, and asks who we are
@@ -72,13 +73,15 @@ class PushedTrunks:
             found += [await self._pbx.delete(kind, object_id) for kind in ("identify", "aor", "auth", "endpoint")]
         except AsteriskError as error:
             if error.status == 403:
-                raise _Refused(_IN_A_FILE) from error
+                raise NotApplied(_IN_A_FILE) from error
             raise
         return any(found)
 
     async def _culprit(self, refused: PjsipObject) -> str:
         """Asterisk does not say which attribute it is, so each is offered alone; its value may be secret."""
-        if refused.kind not in ("auth", "aor", "endpoint"):  # the others are of no use without the rest
+        if refused.kind == "identify":
+            return "does the name of the carrier resolve there? Its log says more"
+        if refused.kind == "registration":  # it is of no use without the rest
             return "its log says which attribute is wrong"
         for name, value in refused.fields:
             try:
@@ -92,8 +95,8 @@ class PushedTrunks:
         return "its log says which attribute is wrong"
 
 
-class _Refused(Exception):
-    """``str()`` is for the operator."""
+class NotApplied(Exception):
+    """Something about one trunk is wrong; ``str()`` is for the operator."""
 
 
 @contextmanager
@@ -101,7 +104,7 @@ def _failing(object_id: str, failures: dict[str, str]) -> Iterator[None]:
     """What is about this trunk alone is noted, and the others go on."""
     try:
         yield
-    except _Refused as refusal:
+    except NotApplied as refusal:
         failures[object_id] = str(refusal)
     except AsteriskError as error:
         if error.status not in _REFUSALS:

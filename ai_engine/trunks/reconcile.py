@@ -24,6 +24,10 @@ FIRST_ANSWER_SECONDS = 65.0
 ``offline`` of everybody."""
 
 
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30.0, 900.0
+"""Until a trunk that could not be applied is tried again: a name server may have been away."""
+
+
 class TrunkKeeper:
     """Lives on the loop of calls, where Asterisk is talked to; files are read and written in threads."""
 
@@ -34,22 +38,27 @@ class TrunkKeeper:
         directory = settings.pjsip_directory
         self._backend: Backend = PushedTrunks(pbx) if directory is None else WrittenTrunks(directory, pbx)
         self._one_at_a_time = asyncio.Lock()
+        self._connections = 0
         self._failures: Mapping[str, str] = {}
         self._written_at: dict[str, float] = {}
         """Loop time by object id."""
 
     async def connected(self) -> None:
-        """For ``AriApp``: reconcile, and say in the log what came of it. What fails now is done at the next one."""
-        try:
-            applied = await self.reconcile()
-        except (AsteriskError, ConfigError) as error:
-            log.warning("trunks could not be applied to Asterisk", reason=str(error))
-            return
-        if applied.written or applied.removed:
-            log.info("trunks applied", backend=applied.backend, written=applied.written, removed=applied.removed)
-        for trunk in applied.trunks:
-            if trunk.state in ("failed", "missing"):
-                log.error("trunk not applied", number=trunk.number, state=trunk.state, reason=trunk.detail)
+        """For ``AriApp``: reconcile, and say in the log what came of it; then again, as long as a trunk is not applied
+        and this connection is the latest. What an outage cuts off is done at the next one."""
+        self._connections += 1
+        mine, complaints, delay = self._connections, frozenset[str](), FIRST_RETRY_SECONDS
+        while mine == self._connections:
+            try:
+                applied = await self.reconcile()
+            except (AsteriskError, ConfigError) as error:
+                log.warning("trunks could not be applied to Asterisk", reason=str(error))
+                return
+            complaints = _say(applied, complaints)
+            if not complaints:
+                return
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LAST_RETRY_SECONDS)
 
     async def reconcile(self) -> Applied:
         """Make Asterisk's trunks those of the store. Calls at the same time are done one after the other.
@@ -118,3 +127,14 @@ class TrunkKeeper:
         return TrunkState.model_validate(
             {"number": number.number, "object_id": number.object_id, "state": state, "detail": detail}
         )
+
+
+def _say(applied: Applied, complaints: frozenset[str]) -> frozenset[str]:
+    """Log what was done, and each complaint once; the ``complaints`` there are now."""
+    if applied.written or applied.removed:
+        log.info("trunks applied", backend=applied.backend, written=applied.written, removed=applied.removed)
+    wrong = [trunk for trunk in applied.trunks if trunk.state in ("failed", "missing")]
+    for trunk in wrong:
+        if f"{trunk.number} {trunk.detail}" not in complaints:
+            log.error("trunk not applied", number=trunk.number, state=trunk.state, reason=trunk.detail)
+    return frozenset(f"{trunk.number} {trunk.detail}" for trunk in wrong)

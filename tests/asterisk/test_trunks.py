@@ -341,6 +341,44 @@ async def test_trunks_that_no_store_knows_are_removed(ours: Ours, tmp_path: Path
 
 
 @BOTH
+async def test_the_other_way_of_applying_takes_over(ours: Ours) -> None:
+    in_a_file = ours.settings.pjsip_directory is not None
+    other = ours.settings.model_copy(update={"pjsip_directory": None if in_a_file else ours.trial.trunks})
+    ours.store.add(ours.number())
+    await ours.keeper.reconcile()
+    changed = TrunkKeeper(other, ours.store, ours.pbx)
+    ours.store.change(NUMBER, codecs=["alaw"])
+    [state] = (await changed.reconcile()).trunks
+    if in_a_file:  # what stands in a file that somebody else looks after cannot be changed
+        assert (state.state, "stands in a file" in state.detail) == ("failed", True)
+        (ours.trial.trunks / FILE).unlink()
+        await ours.pbx.reload()
+        await changed.reconcile()
+    found = await ours.pbx.read("endpoint", TRUNK)
+    assert found is not None
+    assert dict(found)["allow"] == "(alaw)"
+    ours.store.remove(NUMBER)
+    await changed.reconcile()
+    assert _trunks(ours.trial) == set()
+
+
+@BOTH
+async def test_a_call_outlives_the_change_and_the_end_of_its_trunk(ours: Ours) -> None:
+    ours.store.add(ours.registering())
+    await ours.keeper.reconcile()
+    call = await ours.carrier.call_in(NUMBER, CALLER)
+    await call.answered()
+    ours.store.change(NUMBER, codecs=["ulaw"])
+    assert (await ours.keeper.reconcile()).written == (TRUNK,)
+    ours.store.remove(NUMBER)
+    assert (await ours.keeper.reconcile()).removed == (TRUNK,)
+    assert [channel["state"] for channel in _channels(ours.trial)] == ["Up"]
+    await call.hang_up()
+    assert await call.ended() == ("ANSWER", 16)
+    await until(lambda: _channels(ours.trial) == [])
+
+
+@BOTH
 async def test_after_a_restart_of_asterisk_the_trunks_are_back(ours: Ours) -> None:
     ours.store.add(ours.registering())
     settings = AriSettings(ours.trial.ari_url, ours.trial.username, ours.trial.password)

@@ -20,6 +20,7 @@ from ai_engine.trunks.pjsip import Kind, PjsipObject
 from ai_engine.trunks.pjsip_file import FILE
 from ai_engine.trunks.reconcile import TrunkKeeper
 from ai_engine.trunks.store import NumberStore
+from tests.waiting import until
 
 FIRST, SECOND = "studio-15551230001", "studio-15551230002"
 KINDS = ("auth", "aor", "endpoint", "identify", "registration")
@@ -36,6 +37,8 @@ class Memory:
         self.busy = 0
         self.refusals: dict[str, int] = {}
         """Statuses by ``METHOD kind``."""
+        self.unread: set[str] = set()
+        """Kinds of objects that it does not take from a file."""
         self.state = "offline"
         self._directory = directory
 
@@ -64,7 +67,8 @@ class Memory:
         await self._asked("PUT reload")
         self.log.append("reload")
         assert self._directory is not None
-        self.objects = _objects_in(self._directory)
+        found = _objects_in(self._directory)
+        self.objects = {key: fields for key, fields in found.items() if key[0] not in self.unread}
 
     def kinds(self, object_id: str) -> set[str]:
         return {kind for kind, each in self.objects if each == object_id}
@@ -267,23 +271,40 @@ async def test_states_say_what_is_known(
     assert [(state.state, state.detail) for state in await keeper.states()] == [("online", "")]
 
 
-async def test_what_fails_after_a_connection_is_said_and_raises_nothing(
+async def test_an_outage_after_a_connection_is_said_and_raises_nothing(
     keeper: TrunkKeeper, store: NumberStore, pbx: Memory, tmp_path: Path
 ) -> None:
     store.add(_number(**LINE))
     pbx.left = 3
     with capture_logs() as logs:
         await keeper.connected()
-        pbx.left = 10_000
-        pbx.refusals = {"PUT aor": 403}
-        await keeper.connected()
         (tmp_path / "store/numbers.enc").write_bytes(b"no store at all")
         await keeper.connected()
-    assert [line["event"] for line in logs] == [
-        "trunks could not be applied to Asterisk",
-        "trunk not applied",
-        "trunks could not be applied to Asterisk",
-    ]
+    assert [line["event"] for line in logs] == ["trunks could not be applied to Asterisk"] * 2
+    assert "s3cret" not in str(logs)
+
+
+async def test_a_trunk_that_is_not_applied_is_tried_again_by_the_latest_connection_alone(
+    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile, "LAST_RETRY_SECONDS", 0.01)
+    store.add(_number(**LINE))
+    pbx.refusals = {"PUT identify": 400}
+    with capture_logs() as logs:
+        first = asyncio.create_task(keeper.connected())
+        await until(lambda: len(pbx.log) > 20)
+        second = asyncio.create_task(keeper.connected())
+        async with asyncio.timeout(5):
+            await first
+        assert not second.done()
+        pbx.refusals = {}
+        async with asyncio.timeout(5):
+            await second
+    assert pbx.kinds(FIRST) == set(KINDS)
+    events = [line["event"] for line in logs]
+    assert events == ["trunk not applied", "trunk not applied", "trunks applied"]  # each connection says it once
+    assert "resolve" in logs[0]["reason"]
     assert "s3cret" not in str(logs)
 
 
@@ -328,7 +349,7 @@ async def test_a_reload_that_was_missed_is_made_up_for(
     store.add(_number())
     await writer.reconcile()
     store.change("+15551230001", codecs=["alaw"])
-    shared.left = 1  # Asterisk goes away before it is told to reload
+    shared.left = 2  # Asterisk goes away before it is told to reload
     with pytest.raises(AsteriskError):
         await writer.reconcile()
     assert "!all,alaw" in (folder / FILE).read_text(encoding="utf-8")
@@ -355,6 +376,18 @@ async def test_a_registration_ends_before_its_password_changes(
     shared.reload = watched  # type: ignore[method-assign]
     await writer.reconcile()
     assert seen == [set(KINDS) - {"registration"}, set(KINDS)]
+
+
+async def test_a_part_that_asterisk_does_not_take_is_explained(
+    writer: TrunkKeeper, store: NumberStore, shared: Memory
+) -> None:
+    store.add(_number())
+    await writer.reconcile()
+    del shared.objects["identify", FIRST]
+    shared.unread = {"identify"}
+    [state] = (await writer.reconcile()).trunks
+    assert state.state == "failed"
+    assert "not its identify" in state.detail
 
 
 async def test_a_folder_that_is_not_there_is_explained(store: NumberStore, shared: Memory, tmp_path: Path) -> None:
