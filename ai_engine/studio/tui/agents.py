@@ -72,7 +72,8 @@ class AgentsPane(FilteredPane):
         rooms = [room.name for room in self.board.rooms if room.agent == name]
         state = "room " + ", ".join(rooms) if rooms else "ready"
         if info is None:
-            return Row(name, (name, "", "", "", "", "–"), "dim")
+            wrong = bool(self.board.agent_files.get(name))
+            return Row(name, (name, "", "", "", "", "ERROR" if wrong else "–"), "bold" if wrong else "dim")
         if info.error:
             state = "ERROR"
         cells = (name, info.version, info.provider, info.language, ", ".join(info.numbers), state)
@@ -85,6 +86,7 @@ class AgentsPane(FilteredPane):
             return
         info = self._info(name)
         if info is None:
+            yield from self.board.agent_files.get(name, ())
             yield f"{name} is a file; what it can do is known when the engine is there and has read it."
             return
         yield f"{info.name}   version {info.version}   {info.source}"

@@ -16,6 +16,8 @@ from ai_engine.studio.tui.sources import Sources
 from ai_engine.studio.tui.verbs import Verbs
 
 _DRAW_SECONDS = 0.2
+_STAYS_SECONDS = 5.0
+"""What came of one's own doing is not pushed away by news before that."""
 
 
 class StudioApp(App[None]):
@@ -25,6 +27,7 @@ class StudioApp(App[None]):
     CSS_PATH = "studio.tcss"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
@@ -41,6 +44,7 @@ class StudioApp(App[None]):
         self.verbs = Verbs(self)
         self.told = ""
         self.told_bad = False
+        self._told_at = sources.clock()
         self._drawn: tuple[int, int] | None = None
 
     async def on_mount(self) -> None:
@@ -55,7 +59,7 @@ class StudioApp(App[None]):
 
     def tell(self, text: str, *, bad: bool = False) -> None:
         """Said above the status, until something else is."""
-        self.told, self.told_bad = text, bad
+        self.told, self.told_bad, self._told_at = text, bad, self.sources.clock()
         self.paint()
 
     def start_verb(self, verb: Coroutine[Any, Any, None]) -> None:
@@ -80,6 +84,8 @@ class StudioApp(App[None]):
 
     def _draw(self) -> None:
         screen, now = self.screen, self.sources.clock()
+        if self.board.news and (not self.told or (now - self._told_at).total_seconds() > _STAYS_SECONDS):
+            self.tell(self.board.news.popleft())
         state = (self.board.version, int(now.timestamp()))
         if state != self._drawn and isinstance(screen, Framed) and screen.is_mounted:
             self._drawn = state

@@ -1,7 +1,7 @@
 """What is known of the engine and its calls at this moment, kept up to date by what it tells."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,8 @@ class Said:
     who: str
     text: str
     final: bool
+    cut: bool = False
+    """The agent was interrupted."""
 
 
 @dataclass(slots=True)
@@ -70,9 +72,12 @@ class Board:
         """Those in progress, the oldest first."""
         self.over: dict[str, Watched] = {}
         """The last that ended, while somebody may be looking at them."""
+        self.news: deque[str] = deque(maxlen=3)
+        """What happened without anybody's doing here, for whoever shows it and takes it away."""
         self.rooms: Sequence[Room] = ()
         self.agents: Sequence[AgentInfo] = ()
-        self.agent_files: Sequence[str] = ()
+        self.agent_files: Mapping[str, Sequence[str]] = {}
+        """What is wrong with each, by name."""
         self.agent_trouble = ""
         """Why the files could not be read."""
         self.numbers: Sequence[SipNumber] = ()
@@ -107,7 +112,7 @@ class Board:
             watched.call = call
             self.calls[call.call_id] = watched
         for watched in before.values():
-            self._over(watched, "ended")
+            self._over(watched, "the engine has it no longer")
         self.version += 1
 
     def write(self, line: LogLine) -> None:
@@ -131,7 +136,7 @@ class Board:
             return True
         match event.kind:
             case "said" | "saying":
-                _hear(watched.said, Said(str(data.get("who", "")), str(data.get("text", "")), event.kind == "said"))
+                _hear(watched.said, _line(event.kind == "said", data))
             case "turn":
                 _count(watched, data)
             case "levels":
@@ -152,11 +157,12 @@ class Board:
         if watched is None:
             return False
         watched.call = _call(data) or watched.call
-        self._over(watched, str(data.get("reason") or "ended"))
+        self._over(watched, str(data.get("reason") or "nobody says why"))
         return True
 
     def _over(self, watched: Watched, reason: str) -> None:
         watched.ended = reason
+        self.news.append(f"{watched.call.agent} and {watched.call.number or watched.call.room} ended: {reason}.")
         watched.caller_dbfs = watched.agent_dbfs = SILENCE_DBFS
         self.over[watched.call.call_id] = watched
         while len(self.over) > _MOST_ENDED:
@@ -169,6 +175,10 @@ def _call(data: dict[str, Any]) -> LiveCall | None:
         return LiveCall.model_validate({key: value for key, value in body.items() if key != "reason"})
     except (ValidationError, AttributeError):
         return None  # of another version: the engine's list will tell
+
+
+def _line(final: bool, data: dict[str, Any]) -> Said:
+    return Said(str(data.get("who", "")), str(data.get("text", "")), final, data.get("cut") is True)
 
 
 def _hear(said: deque[Said], line: Said) -> None:

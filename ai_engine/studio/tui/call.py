@@ -60,13 +60,21 @@ class CallVerbs(DOMNode):
         return call
 
 
+class Spoken(VerticalScroll):
+    """The transcript: the latest is in sight until one scrolls back."""
+
+    BINDINGS = [
+        Binding("left", "screen.turn(-1)", "Turn", key_display="←→"),
+        Binding("right", "screen.turn(1)", "Next turn", show=False),
+    ]
+
+
 class CallScreen(CallVerbs, Framed):
     """Stays when the call ends, so that its last words can be read."""
 
     BINDINGS = [
         Binding("escape", "app.pop_screen", "Back"),
-        Binding("left", "turn(-1)", "Turn", key_display="←→"),
-        Binding("right", "turn(1)", "Next turn", show=False),
+        Binding("g", "log", "Log"),
     ]
 
     def __init__(self, call_id: str) -> None:
@@ -78,7 +86,7 @@ class CallScreen(CallVerbs, Framed):
     def compose(self) -> ComposeResult:
         yield Static("", id="facts", markup=False)
         with Container(id="call"):
-            with VerticalScroll(id="spoken"):
+            with Spoken(id="spoken"):
                 yield Static("", id="transcript", markup=False)
             with Container(id="measures"):
                 yield Static("", id="levels", markup=False)
@@ -87,7 +95,7 @@ class CallScreen(CallVerbs, Framed):
 
     def on_mount(self) -> None:
         self.query_one("#spoken").focus()
-        self.query_one("#spoken", VerticalScroll).anchor()
+        self.query_one("#spoken", Spoken).anchor()
 
     def this_call(self) -> LiveCall | None:
         watched = self._watched()
@@ -136,6 +144,7 @@ def _transcript(said: Sequence[Said], ended: str) -> Text:
     for line in said:
         text.append(f"{line.who:>7}: ", "bold")
         text.append(line.text if line.final else f"{line.text} …", "" if line.final else "dim italic")
+        text.append(" — (interrupted)" if line.cut else "", "dim")
         text.append("\n")
     if not said:
         text.append("Nothing was said since you look.\n", "dim")

@@ -56,7 +56,9 @@ class CallsPane(CallVerbs, FilteredPane):
         empty.display = not table.row_count
         empty.update(self._emptiness())
         call = self.this_call()
-        self.query_one(".detail", Static).update(_detail(call) if call else "")
+        detail = self.query_one(".detail", Static)
+        detail.display = call is not None
+        detail.update(_detail(call) if call else "")
 
     def this_call(self) -> LiveCall | None:
         watched = self.board.calls.get(self.query_one(CallRows).selected)

@@ -1,7 +1,7 @@
 """Keeps the board up to date: what the engine tells, and what the files say."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
@@ -130,12 +130,13 @@ class Feed:
     async def _read_agents(self) -> None:
         board = self._board
         try:
-            names = tuple(file.name for file in await asyncio.to_thread(self._sources.agents.list))
+            files = await asyncio.to_thread(self._sources.agents.list)
+            found: Mapping[str, Sequence[str]] = {file.name: file.problems for file in files}
             trouble = ""
         except (ConfigError, OSError) as error:
-            names, trouble = tuple(board.agent_files), str(error)
-        if (names, trouble) != (board.agent_files, board.agent_trouble):
-            board.agent_files, board.agent_trouble = names, trouble
+            found, trouble = board.agent_files, str(error)
+        if (found, trouble) != (board.agent_files, board.agent_trouble):
+            board.agent_files, board.agent_trouble = found, trouble
             board.version += 1
 
     def _lost(self, why: str) -> None:

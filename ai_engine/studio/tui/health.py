@@ -24,7 +24,7 @@ class HealthPane(Pane):
             yield Static("", classes="about", markup=False)
 
     def paint(self, now: datetime) -> None:
-        lines = (f"{name:<12} {value}".rstrip() for name, value in self._facts(now))
+        lines = (f"{name:<22} {value}".rstrip() for name, value in self._facts(now))
         self.query_one(".about", Static).update("\n".join(lines))
 
     def action_hurry(self) -> None:

@@ -33,7 +33,8 @@ class NumbersPane(FilteredPane):
     main = "Rows"
     BINDINGS = [
         Binding("i", "add", "Import"),
-        Binding("d,delete", "remove", "Remove", key_display="d"),
+        Binding("d", "remove", "Remove"),
+        Binding("delete", "remove", "Remove", show=False),
         Binding("r", "reconcile", "Reconcile"),
     ]
 
@@ -52,7 +53,9 @@ class NumbersPane(FilteredPane):
         number = self._selected()
         trouble = [self.board.number_trouble] if self.board.number_trouble else []
         lines = trouble + (self._detail(number) if number else [])
-        self.query_one(".detail", Static).update("\n".join(lines))
+        detail = self.query_one(".detail", Static)
+        detail.display = bool(lines)
+        detail.update("\n".join(lines))
 
     def action_add(self) -> None:
         self.studio.start_verb(self.studio.verbs.add_number())

@@ -7,7 +7,7 @@ from textual import on
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import DataTable, Input
 
 from ai_engine.studio.tui.board import Board
 
@@ -75,6 +75,10 @@ class FilteredPane(Pane):
         field = self.query_one(FilterInput)
         field.value = text
         field.display = bool(text)
+
+    @on(DataTable.RowHighlighted)
+    def _looked_at(self) -> None:
+        self.studio.paint()
 
     @on(Input.Changed, ".filter")
     def _narrowed(self) -> None:

@@ -33,7 +33,10 @@ class Row:
 class Rows(DataTable[Text]):
     """One row is selected, unless there is none."""
 
-    BINDINGS = [Binding("enter", "select_cursor", "Select", show=False)]
+    BINDINGS = [
+        Binding("home", "scroll_top", "First", show=False),
+        Binding("end", "scroll_bottom", "Last", show=False),
+    ]
 
     def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__(cursor_type="row", cell_padding=0, zebra_stripes=False)

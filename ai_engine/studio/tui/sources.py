@@ -37,6 +37,11 @@ class NamedFile(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """Lines that say what is wrong with it, and where."""
+        ...
+
 
 class AgentSource(Protocol):
     """The files of our agents; blocks and may raise ConfigError. In real life a ``config.agent_files.AgentFiles``."""

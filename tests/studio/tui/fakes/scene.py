@@ -53,9 +53,10 @@ class FakeAgentFiles:
     """Files in memory."""
 
     names: list[str]
+    problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def list(self) -> Sequence[SimpleNamespace]:
-        return [SimpleNamespace(name=name) for name in self.names]
+        return [SimpleNamespace(name=name, problems=self.problems.get(name, ())) for name in self.names]
 
 
 @dataclass
