@@ -181,6 +181,18 @@ async def test_a_trunk_known_by_its_address_needs_no_password(ours: Ours) -> Non
     assert _registrations(ours.trial) == {}
 
 
+async def test_a_trunk_that_logs_in_without_registering_calls_out_with_the_right_password_alone(ours: Ours) -> None:
+    ours.store.add(ours.registering(registers=False, password="not the password"))
+    await ours.keeper.reconcile()
+    await ours.call_out(OTHER)
+    await until(lambda: _channels(ours.trial) == [], 5)
+    ours.store.change(NUMBER, password=ours.carrier.password)
+    await ours.keeper.reconcile()
+    await ours.call_out(CALLEE)
+    assert await ours.called(CALLEE) == Called(CALLEE, NUMBER, "customer")
+    assert OTHER not in {call.to for call in ours.carrier.calls()}
+
+
 async def test_a_trunk_may_use_tcp(ours: Ours) -> None:
     ours.store.add(ours.registering(transport="tcp"))
     await ours.keeper.reconcile()
