@@ -167,9 +167,10 @@ class Story:
         self.note(f"the password is in none of {len(files)} files (store, logs, records), nor was it shown", not leaks)
 
 
-async def tell(trial: Trial, folder: Path, console: Console, *, shared_folder: bool) -> Story:
+async def tell(trial: Trial, folder: Path, console: Console, *, shared_folder: bool, carrier: str = "carrier") -> Story:
+    """The whole story; raises TrialError, or TimeoutError, where it cannot go on."""
     with stage(console, "a carrier (a second Asterisk) with a phone, local_ai_server and ai_engine"):
-        world = await StudioWorld(trial, folder, shared_folder=shared_folder).__aenter__()
+        world = await StudioWorld(trial, folder, carrier=carrier, shared_folder=shared_folder).__aenter__()
     try:
         async with RtpCapture(world.carrier.trial.rtp_ports, folder / "carrier.pcap") as wire:
             story = Story(world, wire, console)

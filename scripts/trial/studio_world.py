@@ -55,11 +55,11 @@ class Done:
 class StudioWorld:
     """Opened and closed once."""
 
-    def __init__(self, trial: Trial, folder: Path, *, shared_folder: bool = True) -> None:
-        """``shared_folder``: trunks reach Asterisk as a file, else over ARI."""
+    def __init__(self, trial: Trial, folder: Path, *, carrier: str = "carrier", shared_folder: bool = True) -> None:
+        """``carrier``: the name of its instance. ``shared_folder``: trunks reach Asterisk as a file, else over ARI."""
         self.trial = trial
         self.folder = folder
-        self.carrier = Carrier(trial, f"{trial.instance}-carrier".lstrip("-"))
+        self.carrier = Carrier(trial, carrier)
         self.port = free_port()
         self._shared_folder = shared_folder
         self._opened = AsyncExitStack()
@@ -105,7 +105,7 @@ class StudioWorld:
             out, errors = await process.communicate(typed.encode())
         done = Done(arguments, process.returncode or 0, out.decode(), errors.decode())
         if status is not None and done.status != status:
-            raise TrialError(f"studio {' '.join(arguments)} ended with {done.status}: {done.stderr or done.stdout}")
+            raise TrialError(f"studio {' '.join(arguments)} ended with {done.status}: {done.stderr}{done.stdout}")
         return done
 
     async def import_number(self, *more: str, status: int | None = 0) -> Done:
