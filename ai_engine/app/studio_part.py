@@ -80,6 +80,8 @@ class StudioPart:
         self._places: Places | None = None
         self._switchboard: EngineSwitchboard | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._entering: asyncio.Task[None] | None = None
+        self._has_left = False
 
     def join(
         self,
@@ -107,26 +109,30 @@ class StudioPart:
         return self._rooms is not None and self._rooms.takes(call)
 
     async def enter(self, url: str) -> None:
-        """Whoever looks for engines on this machine finds this one, at ``url``."""
-        entry = Entry(
-            self.id,
-            os.getpid(),
-            started_of(os.getpid()),
-            url,
-            self._token.get_secret_value(),
-            str(self._config.source.resolve()),
-        )
-        try:
-            await asyncio.to_thread(self._engines.enter, entry)
-        except OSError as error:
-            log.error("studio will not find this engine by itself", reason=str(error))
+        """Whoever looks for engines on this machine finds this one, at ``url``; not after ``leave``."""
+        if self._has_left:
+            return
+        # Done to its end, though we may be told to stop meanwhile: else it is there after we have left.
+        self._entering = asyncio.create_task(asyncio.to_thread(self._enter, url))
+        await asyncio.shield(self._entering)
 
     async def leave(self) -> None:
         """May be called without ``enter``."""
+        self._has_left = True
+        if self._entering is not None:
+            await self._entering
         try:
             await asyncio.to_thread(self._engines.leave, self.id)
         except OSError as error:
             log.warning("this engine stays in the list of those that run", reason=str(error))
+
+    def _enter(self, url: str) -> None:
+        pid, token = os.getpid(), self._token.get_secret_value()
+        entry = Entry(self.id, pid, started_of(pid), url, token, str(self._config.source.resolve()))
+        try:
+            self._engines.enter(entry)
+        except OSError as error:
+            log.error("studio will not find this engine by itself", reason=str(error))
 
     async def close(self) -> None:
         """Let nobody listen in any longer, and stop all rooms; while Asterisk can still be asked."""

@@ -7,16 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ai_engine.app.engine import App
+from ai_engine.app.live_config import LiveConfig
+from ai_engine.app.studio_part import StudioPart
 from ai_engine.config import load
 from ai_engine.host.registry import Entry, Registry
 from ai_engine.jobs.status import Status
+from ai_engine.observe.log_ring import LogRing
 from ai_engine.observe.logs import LogPipe, start_logging
 from ai_engine.studio.client import StudioClient
 from ai_engine.switchboard.models import LogLine, StudioCall, StudioEvent
@@ -153,6 +159,51 @@ async def test_it_stops_at_once_whoever_looks_on(tmp_path: Path, pipe: LogPipe) 
     lines = [line async for line in pipe.ring.read()]
     assert [line.event for line in lines if line.level in ("error", "critical")] == []
     assert not any(entry.token in line.model_dump_json() for line in lines)
+
+
+async def test_who_is_told_to_stop_while_it_enters_does_not_stay_in_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(FILE.format(place=tmp_path))
+    config = load(file, {"ASTERISK_ARI_USERNAME": "offhook", "ASTERISK_ARI_PASSWORD": "swordfish"})
+    assert config.studio is not None
+    began, enter = threading.Event(), Registry.enter
+
+    def slowly(registry: Registry, entry: Entry) -> None:
+        began.set()
+        time.sleep(0.2)
+        enter(registry, entry)
+
+    monkeypatch.setattr(Registry, "enter", slowly)
+    live = LiveConfig(config)
+    part = StudioPart(config, config.studio, live, {}, LogRing())
+    entering = asyncio.create_task(part.enter("http://127.0.0.1:1"))
+    await asyncio.to_thread(began.wait)
+    entering.cancel()
+    await part.leave()
+    await part.enter("http://127.0.0.1:1")
+    assert list((tmp_path / "studio" / "run").iterdir()) == []
+    live.close()
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "studio").write_text("no folder")
+    file = tmp_path / "c.yaml"
+    file.write_text(FILE.format(place=tmp_path))
+    config = load(file, {"ASTERISK_ARI_USERNAME": "offhook", "ASTERISK_ARI_PASSWORD": "swordfish"})
+    assert config.studio is not None
+    live = LiveConfig(config)
+    part = StudioPart(config, config.studio, live, {}, LogRing())
+
+    async def come_and_go() -> None:
+        await part.enter("http://127.0.0.1:1")
+        await part.leave()
+
+    with capture_logs() as logs:
+        asyncio.run(come_and_go())
+    assert "studio will not find this engine by itself" in [line["event"] for line in logs]
+    live.close()
 
 
 def test_who_has_no_studio_loads_nothing_of_it() -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ from openapi_spec_validator import validate
 from pydantic import SecretStr
 
 from ai_engine.jobs.request import Wire
-from ai_engine.switchboard.models import LogLine, StudioCall, StudioEvent
+from ai_engine.switchboard.models import EventKind, LogLine, StudioCall, StudioEvent
 from ai_engine.switchboard.ports import Refused
 from ai_engine.web.lines import as_lines
 from ai_engine.web.studio_api import Studio
@@ -124,6 +126,15 @@ async def test_the_document_is_valid_and_has_every_route() -> None:
     validate(document)
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     assert {(method, path.replace("/x", "/{id}")) for method, path in ROUTES} <= described
+
+
+def test_the_page_for_programs_names_every_route_and_every_kind_of_event() -> None:
+    page = Path("docs/studio_api.md").read_text()
+    for method, path in ROUTES:
+        plain = path.replace("/x", "/{id}")
+        assert re.search(rf"`[A-Z`, ]*{method}[A-Z`, ]* {re.escape(plain)}(?![\w/{{])", page), (method, path)
+    for kind in (*get_args(EventKind), "not-found", "not-capable", "refused", "asterisk"):
+        assert f"`{kind}`" in page
 
 
 def _said(text: str) -> StudioEvent:
