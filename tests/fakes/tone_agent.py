@@ -136,6 +136,7 @@ class ToneAgent:
     def __init__(self, *scripts: Script) -> None:
         self._scripts = scripts
         self.sessions: list[Session] = []
+        self.takes_notes = False
         self.probes = 0
         """Sessions that were opened and closed, and nothing else."""
 
@@ -162,6 +163,7 @@ class ToneAgent:
                 "input_rate": session.input_rate,
                 "output_rate": OUTPUT_RATE,
                 "backends": {"stt": "none", "llm": "script", "tts": "tones"},
+                "notes": self.takes_notes,
             },
         )
         try:
