@@ -46,7 +46,7 @@ class WrittenTrunks:
                 await asyncio.to_thread(_write, self._path, blocks)
         except OSError as error:
             text = f"{self._path} cannot be written: {error.strerror}; see studio.pjsip_directory"
-            return Done(failures=dict.fromkeys(wanted, text))
+            return Done(failures=dict.fromkeys({*wanted, *orphans}, text))
         if before != blocks or orphans & set(known) or not await self._all_stand(wanted, known):
             await self._pbx.reload()
             await self._settled(set(wanted))

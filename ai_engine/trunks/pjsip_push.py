@@ -1,8 +1,7 @@
 """Trunks pushed into Asterisk over ARI, where no folder is shared: they live in its memory, and go with it."""
 
 import asyncio
-from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Awaitable, Sequence, Set
 from typing import Literal
 
 from ai_engine.errors import AsteriskError
@@ -11,7 +10,7 @@ from ai_engine.trunks.pjsip import PjsipObject
 from ai_engine.trunks.ports import Done, Pbx, Wanted
 
 _REFUSALS = (400, 403, 404, 409)
-"""Asterisk was asked, and does not want this; anything else is trouble with Asterisk itself."""
+"""Asterisk was asked, and does not want this; anything else may be trouble with Asterisk itself."""
 
 _NOT_ALLOWED = (
     "Asterisk takes no PJSIP objects over ARI: add the lines of docs/snippets/sorcery.conf to its sorcery.conf and"
@@ -22,7 +21,8 @@ _IN_A_FILE = (
     "it stands in a file that Asterisk reads, and cannot be changed over ARI: set studio.pjsip_directory to the folder"
     " of that file, or remove the file and reload Asterisk"
 )
-_NOT_LOADED = "are res_pjsip_outbound_registration.so and res_pjsip_endpoint_identifier_ip.so loaded in Asterisk?"
+_SLOW = ": is Asterisk looking for the carrier's name, and does its name server answer?"
+_NOT_LOADED = ": are res_pjsip_outbound_registration.so and res_pjsip_endpoint_identifier_ip.so loaded in Asterisk?"
 _GOODBYE_SECONDS = 0.3
 
 
@@ -36,18 +36,40 @@ class PushedTrunks:
         self._pbx = pbx
 
     async def apply(self, wanted: Wanted, orphans: Set[str]) -> Done:
-        written, removed = [], []
         failures: dict[str, str] = {}
-        for object_id in sorted(orphans):
-            with _failing(object_id, failures):
-                if await self.remove(object_id):
-                    removed.append(object_id)
-        for object_id, objects in wanted.items():
-            with _failing(object_id, failures):
-                if not await stands(self._pbx, object_id, objects):
-                    await self._replace(object_id, objects)
-                    written.append(object_id)
+        removed = [each for each in sorted(orphans) if await self._attempt(each, failures, self.remove(each))]
+        written = [
+            object_id
+            for object_id, objects in wanted.items()
+            if await self._attempt(object_id, failures, self._bring(object_id, objects))
+        ]
         return Done(tuple(written), tuple(removed), failures)
+
+    async def _attempt(self, object_id: str, failures: dict[str, str], work: Awaitable[bool]) -> bool:
+        """Whether something was done; what is about this trunk alone is noted, and the others go on."""
+        try:
+            return await work
+        except NotApplied as refusal:
+            failures[object_id] = str(refusal)
+        except AsteriskError as error:
+            if error.status not in _REFUSALS and not await self._answers():
+                raise
+            hint = {0: _SLOW, 403: _NOT_ALLOWED, 404: _NOT_LOADED}.get(error.status, "")
+            failures[object_id] = hint if error.status == 403 else f"it cannot be applied: {error}{hint}"
+        return False
+
+    async def _answers(self) -> bool:
+        try:
+            await self._pbx.endpoints()
+        except AsteriskError:
+            return False
+        return True
+
+    async def _bring(self, object_id: str, objects: Sequence[PjsipObject]) -> bool:
+        if await stands(self._pbx, object_id, objects):
+            return False
+        await self._replace(object_id, objects)
+        return True
 
     async def _replace(self, object_id: str, objects: Sequence[PjsipObject]) -> None:
         # Anew, all of them: a change leaves attributes standing that it does not name, and a registration that was
@@ -97,17 +119,3 @@ class PushedTrunks:
 
 class NotApplied(Exception):
     """Something about one trunk is wrong; ``str()`` is for the operator."""
-
-
-@contextmanager
-def _failing(object_id: str, failures: dict[str, str]) -> Iterator[None]:
-    """What is about this trunk alone is noted, and the others go on."""
-    try:
-        yield
-    except NotApplied as refusal:
-        failures[object_id] = str(refusal)
-    except AsteriskError as error:
-        if error.status not in _REFUSALS:
-            raise
-        hints = {403: _NOT_ALLOWED, 404: f"it cannot be applied: {error}; {_NOT_LOADED}"}
-        failures[object_id] = hints.get(error.status, f"it cannot be applied: {error}")

@@ -27,6 +27,8 @@ FIRST_ANSWER_SECONDS = 65.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30.0, 900.0
 """Until a trunk that could not be applied is tried again: a name server may have been away."""
 
+_NOT_APPLIED = ("failed", "missing")
+
 
 class TrunkKeeper:
     """Lives on the loop of calls, where Asterisk is talked to; files are read and written in threads."""
@@ -44,21 +46,32 @@ class TrunkKeeper:
         """Loop time by object id."""
 
     async def connected(self) -> None:
-        """For ``AriApp``: reconcile, and say in the log what came of it; then again, as long as a trunk is not applied
-        and this connection is the latest. What an outage cuts off is done at the next one."""
+        """For ``AriApp``: reconcile, and say in the log what came of it; again, as long as something is not applied
+        and this connection is the latest."""
         self._connections += 1
         mine, complaints, delay = self._connections, frozenset[str](), FIRST_RETRY_SECONDS
         while mine == self._connections:
-            try:
-                applied = await self.reconcile()
-            except (AsteriskError, ConfigError) as error:
-                log.warning("trunks could not be applied to Asterisk", reason=str(error))
-                return
-            complaints = _say(applied, complaints)
+            complaints = await self._apply(complaints)
             if not complaints:
                 return
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)
+
+    async def _apply(self, complaints: frozenset[str]) -> frozenset[str]:
+        """Reconcile, and log each complaint that is not among the ``complaints`` already; those there are now."""
+        try:
+            applied = await self.reconcile()
+        except (AsteriskError, ConfigError) as error:
+            if str(error) not in complaints:
+                log.warning("trunks could not be applied to Asterisk", reason=str(error))
+            return frozenset({str(error)})
+        if applied.written or applied.removed:
+            log.info("trunks applied", backend=applied.backend, written=applied.written, removed=applied.removed)
+        wrong = {f"{trunk.number} {trunk.detail}": trunk for trunk in applied.trunks if trunk.state in _NOT_APPLIED}
+        for complaint, trunk in wrong.items():
+            if complaint not in complaints:
+                log.error("trunk not applied", number=trunk.number, state=trunk.state, reason=trunk.detail)
+        return frozenset(wrong)
 
     async def reconcile(self) -> Applied:
         """Make Asterisk's trunks those of the store. Calls at the same time are done one after the other.
@@ -127,14 +140,3 @@ class TrunkKeeper:
         return TrunkState.model_validate(
             {"number": number.number, "object_id": number.object_id, "state": state, "detail": detail}
         )
-
-
-def _say(applied: Applied, complaints: frozenset[str]) -> frozenset[str]:
-    """Log what was done, and each complaint once; the ``complaints`` there are now."""
-    if applied.written or applied.removed:
-        log.info("trunks applied", backend=applied.backend, written=applied.written, removed=applied.removed)
-    wrong = [trunk for trunk in applied.trunks if trunk.state in ("failed", "missing")]
-    for trunk in wrong:
-        if f"{trunk.number} {trunk.detail}" not in complaints:
-            log.error("trunk not applied", number=trunk.number, state=trunk.state, reason=trunk.detail)
-    return frozenset(f"{trunk.number} {trunk.detail}" for trunk in wrong)

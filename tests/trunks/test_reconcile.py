@@ -34,7 +34,7 @@ class Memory:
         self.log: list[str] = []
         """What was changed, in order."""
         self.left = 10_000
-        self.busy = 0
+        self.busy = self.tried = 0
         self.refusals: dict[str, int] = {}
         """Statuses by ``METHOD kind``."""
         self.unread: set[str] = set()
@@ -74,6 +74,7 @@ class Memory:
         return {kind for kind, each in self.objects if each == object_id}
 
     async def _asked(self, request: str) -> None:
+        self.tried += 1
         self.busy += 1
         assert self.busy == 1, "two at once"
         try:
@@ -81,7 +82,7 @@ class Memory:
             if self.left == 0:
                 raise AsteriskError("connection lost")
             self.left -= 1
-            if status := self.refusals.get(request):
+            if (status := self.refusals.get(request)) is not None:
                 raise AsteriskError(f"{request}: {status}", status)
         finally:
             self.busy -= 1
@@ -124,6 +125,12 @@ def _no_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
     """No carrier answers here."""
     for module in (pjsip_push, pjsip_file):
         monkeypatch.setattr(module, "_GOODBYE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile, "LAST_RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -271,24 +278,49 @@ async def test_states_say_what_is_known(
     assert [(state.state, state.detail) for state in await keeper.states()] == [("online", "")]
 
 
-async def test_an_outage_after_a_connection_is_said_and_raises_nothing(
-    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, tmp_path: Path
+async def test_an_outage_after_a_connection_is_said_once_and_made_up_for(
+    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, quick_retries: None
 ) -> None:
     store.add(_number(**LINE))
     pbx.left = 3
     with capture_logs() as logs:
-        await keeper.connected()
-        (tmp_path / "store/numbers.enc").write_bytes(b"no store at all")
-        await keeper.connected()
-    assert [line["event"] for line in logs] == ["trunks could not be applied to Asterisk"] * 2
+        running = asyncio.create_task(keeper.connected())
+        await until(lambda: pbx.tried > 10)
+        pbx.left = 10_000
+        async with asyncio.timeout(5):
+            await running
+    assert [line["event"] for line in logs] == ["trunks could not be applied to Asterisk", "trunks applied"]
     assert "s3cret" not in str(logs)
 
 
-async def test_a_trunk_that_is_not_applied_is_tried_again_by_the_latest_connection_alone(
-    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, monkeypatch: pytest.MonkeyPatch
+async def test_a_store_that_cannot_be_read_raises_nothing_and_changes_nothing(
+    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reconcile, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(reconcile, "LAST_RETRY_SECONDS", 0.01)
+    store.add(_number())
+    await keeper.reconcile()
+    (tmp_path / "store/numbers.enc").write_bytes(b"no store at all")
+    with capture_logs() as logs:
+        running = asyncio.create_task(keeper.connected())
+        await until(lambda: logs)
+        running.cancel()
+    assert [line["event"] for line in logs] == ["trunks could not be applied to Asterisk"]
+    assert pbx.kinds(FIRST) == {"aor", "endpoint", "identify"}
+
+
+async def test_a_request_that_takes_too_long_keeps_no_other_trunk_away(
+    keeper: TrunkKeeper, store: NumberStore, pbx: Memory
+) -> None:
+    store.add(_number(**LINE))
+    store.add(_number("+15551230002"))
+    pbx.refusals = {"PUT registration": 0}  # no answer in time: Asterisk waits for a name server
+    slow, good = (await keeper.reconcile()).trunks
+    assert (slow.state, good.state) == ("failed", "unknown")
+    assert "name server" in slow.detail
+
+
+async def test_a_trunk_that_is_not_applied_is_tried_again_by_the_latest_connection_alone(
+    keeper: TrunkKeeper, store: NumberStore, pbx: Memory, quick_retries: None
+) -> None:
     store.add(_number(**LINE))
     pbx.refusals = {"PUT identify": 400}
     with capture_logs() as logs:
