@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -24,6 +25,7 @@ from ai_engine.app.switchboard import EngineSwitchboard, Parts
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import AriApp
 from ai_engine.config import EngineConfig
+from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.host.registry import Entry, started_of
 from ai_engine.host.registry import Registry as Engines
 from ai_engine.jobs.ports import CallDesk
@@ -101,8 +103,13 @@ class StudioPart:
 
     async def connected(self) -> None:
         """Asterisk is there, or there again."""
-        if self._keeper is not None:
-            await self._keeper.connected()
+        if self._keeper is None:
+            return
+        await self._keeper.connected()
+        if self.live.watched:
+            with suppress(AsteriskError, ConfigError):  # it has just been said in the log
+                for trunk in await self._keeper.states():
+                    self.live.publish("trunk_changed", data=trunk.as_json())
 
     def takes(self, call: AriCallControl) -> bool:
         """Whether a channel that arrived is that of somebody who joins a room; it is seen to then."""

@@ -3,6 +3,7 @@ telephones."""
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from ai_engine.studio.client import StudioClient
 from ai_engine.switchboard.models import LiveCall, RoomRequest, StudioCall, StudioEvent
 from ai_engine.trunks.number import SipNumber
 from ai_engine.trunks.store import NumberStore
+from scripts.trial import asterisk as trials
 from scripts.trial.asterisk import Trial
 from scripts.trial.carrier import Carrier
 from scripts.trial.speech import synthesize
@@ -92,6 +94,7 @@ async def test_numbers_calls_listeners_and_rooms(
             await _a_call_out(here, make_phone)
             await _a_call_in(here)
             await _a_room(here, make_phone)
+            await _asterisk_starts_again(here)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
@@ -177,6 +180,15 @@ async def _a_room(here: Office, make_phone: MakePhone) -> None:
     await here.client.stop_room("reception")
     await phone.wait_for("CALL_CLOSED")
     assert list(await here.client.rooms()) == []
+
+
+async def _asterisk_starts_again(here: Office) -> None:
+    before = len(here.events)
+    await asyncio.to_thread(trials.restart, f"test-studio-{os.getpid()}")
+    await until(lambda: any(one.kind == "trunk_changed" for one in here.events[before:]), 30)
+    assert [(one.number, one.state) for one in await here.client.trunks()][0][0] == NUMBER
+    await until(here.carrier.registered)
+    assert (await here.client.engine()).asterisk_up
 
 
 def _extension(trial: Trial, extension: str, sip_uri: str) -> None:
