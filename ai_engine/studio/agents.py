@@ -78,7 +78,9 @@ def list_agents(where: Where, *, as_json: bool) -> int:
     elif not infos:
         say("no agents; `studio agent create NAME` makes one")
     else:
-        show_table(("name", "provider", "language", "numbers", "file", "problem"), map(_row, infos), fold=("problem",))
+        show_table(("name", "provider", "language", "numbers", "file"), map(_row, infos), spare=("language",))
+        for line in (line for info in infos for line in info.error.splitlines()):
+            say(line, "red")
     return OK
 
 
@@ -222,5 +224,4 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _row(info: AgentInfo) -> list[Cell]:
-    problem = info.error.splitlines()[0] if info.error else ""
-    return [info.name, info.provider, info.language, ", ".join(info.numbers), info.source, (problem, "red")]
+    return [info.name, info.provider, info.language, ", ".join(info.numbers), info.source]

@@ -12,7 +12,7 @@ from ai_engine.studio.client import StudioClient
 from ai_engine.studio.engines import Engine, ask, one
 from ai_engine.studio.errors import CALL_FAILED, NOT_FOUND, OK, UNREACHABLE, USAGE, Stop, plainly
 from ai_engine.studio.live import Live, Row, find, live, remember
-from ai_engine.studio.output import Cell, remark, say, show_json, show_table, state
+from ai_engine.studio.output import Cell, remark, say, short_ids, show_json, show_table, state
 from ai_engine.studio.place import Place, place
 from ai_engine.studio.where import Where
 from ai_engine.switchboard.models import LiveCall, StudioCall, Transfer
@@ -55,20 +55,23 @@ def list_running(where: Where, *, as_json: bool) -> int:
 
 def _show_rows(now: Live) -> None:
     several = len(now.engines) > 1
+    ids = short_ids([row.id for row in now.rows])
     titles = ["#", "agent", "with", "state", "for", "turn", *(["engine"] if several else []), "id"]
     moment = datetime.now(UTC)
     show_table(
         titles,
         (
-            [str(number), *_cells(row, moment), *([row.engine.id or row.engine.url] if several else []), row.id]
-            for number, row in enumerate(now.rows, 1)
+            [str(number), *_cells(row, moment), *([row.engine.id or row.engine.url] if several else []), id]
+            for number, (row, id) in enumerate(zip(now.rows, ids, strict=True), 1)
         ),
+        fold=("with", "state"),
+        spare=("engine",),
     )
 
 
 def _cells(row: Row, moment: datetime) -> Sequence[Cell]:
     if (room := row.room) is not None:
-        door = " or ".join(filter(None, (f"dial {room.extension}" if room.extension else "", room.url)))
+        door = f"dial {room.extension}" if room.extension else room.url
         return [room.agent, f"room {room.name}", f"{room.joined} joined", _span(room.started_at, moment), door]
     call = row.call
     assert call is not None
@@ -83,7 +86,8 @@ def _cells(row: Row, moment: datetime) -> Sequence[Cell]:
 
 def _span(start: datetime, moment: datetime) -> str:
     minutes, seconds = divmod(max(0, int((moment - start).total_seconds())), 60)
-    return f"{minutes}:{seconds:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _row_json(number: int, row: Row) -> dict[str, object]:

@@ -42,12 +42,16 @@ def list_numbers(where: Where, *, as_json: bool, status: bool) -> int:
     elif not numbers:
         say("no numbers; `studio number import --help` shows how to bring one")
     else:
-        titles = ["number", "label", "trunk", "user", "inbound", "codecs", "calls"]
+        titles = ["number", "label", "trunk", "user", "inbound", "codecs", "calls", *(["Asterisk"] if status else [])]
         show_table(
-            titles + (["Asterisk", "detail"] if status else []),
-            ([*_row(one), *(_cells(states[one.number]) if status else [])] for one in numbers),
-            fold=("label", "detail"),
+            titles,
+            ([*_row(one), *([state(states[one.number].state)] if status else [])] for one in numbers),
+            fold=("label",),
+            spare=("user", "codecs", "calls"),
         )
+        for trunk in states.values():
+            if trunk.detail:
+                say(f"{trunk.number}: {trunk.detail}", "yellow")
     return OK
 
 
@@ -123,10 +127,6 @@ def _states(where: Where, here: Place, numbers: Sequence[SipNumber]) -> "Mapping
     from ai_engine.studio.trunk_states import states  # noqa: PLC0415  as above
 
     return states(where, here, numbers)
-
-
-def _cells(trunk: "TrunkState") -> list[Cell]:
-    return [state(trunk.state), trunk.detail]
 
 
 def _row(number: SipNumber) -> list[Cell]:

@@ -17,6 +17,10 @@ from ai_engine.web.call_screen import console, printable
 Cell = str | tuple[str, str]
 """Text, or text and style."""
 
+_SHORTEST_ID = 8
+_WIDE = 100
+"""Columns of a terminal from which on every column of a table is shown."""
+
 _STYLES = {
     "online": "green",
     "offline": "red",
@@ -35,15 +39,37 @@ def show_json(data: object) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def show_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, fold: Sequence[str] = ()) -> None:
-    """Columns of ``fold`` may be broken into lines where the terminal is narrow; the others are not."""
+def show_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    fold: Sequence[str] = (),
+    firm: Sequence[str] = ("#", "id", "number", "name", "for"),
+    spare: Sequence[str] = (),
+) -> None:
+    """Where the terminal is narrow columns of ``fold`` are broken into lines, those of ``firm`` are whole, and those of
+    ``spare`` are not shown."""
     screen = console()
+    narrow = screen.is_terminal and screen.width < _WIDE
+    kept = [index for index, title in enumerate(titles) if not (narrow and title in spare)]
+    cells = [[text(row[index]) for index in kept] for row in rows]
     table = Table(box=SIMPLE if screen.is_terminal else None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, no_wrap=title not in fold, overflow="fold" if title in fold else "ellipsis")
-    for row in rows:
-        table.add_row(*map(text, row))
+    for place, title in enumerate(titles[index] for index in kept):
+        widest = max((row[place].cell_len for row in cells), default=0)
+        table.add_column(title, no_wrap=title not in fold, min_width=widest if title in firm else None)
+    for row in cells:
+        table.add_row(*row)
     screen.print(table)
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """On a terminal no more of each than tells it from the others; whole in a pipe. Verbs take both."""
+    if not console().is_terminal:
+        return list(ids)
+    length = _SHORTEST_ID
+    while len({id[:length] for id in ids}) < len(set(ids)):
+        length += 1
+    return [id[:length] for id in ids]
 
 
 def show_facts(facts: Iterable[tuple[str, Cell]], screen: Console | None = None) -> None:

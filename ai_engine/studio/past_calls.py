@@ -12,7 +12,7 @@ from ai_engine.studio.client import StudioClient
 from ai_engine.studio.engines import Engine, ask, engines
 from ai_engine.studio.errors import NOT_FOUND, OK, Stop
 from ai_engine.studio.history import Recording, Summary, recorded, summary
-from ai_engine.studio.output import Cell, remark, say, show_facts, show_json, show_table
+from ai_engine.studio.output import Cell, remark, say, short_ids, show_facts, show_json, show_table
 from ai_engine.studio.place import Place, place
 from ai_engine.studio.where import Where
 from ai_engine.web.call_screen import console, show_entry, verdict
@@ -59,7 +59,9 @@ def list_calls(where: Where, *, limit: int, as_json: bool) -> int:
     elif not found:
         say(f"no call is recorded in {here.recordings}, and none was asked for")
     else:
-        show_table(("when", "agent", "with", "how it went", "lasted", "turns", "answer", "id"), map(_row, found))
+        titles = ("when", "agent", "with", "how it went", "lasted", "turns", "answer", "id")
+        ids = short_ids([one.id for one in found])
+        show_table(titles, map(_row, found, ids), fold=("how it went",), spare=("turns", "lasted"))
     return OK
 
 
@@ -163,7 +165,7 @@ def _when(recording: Recording | None, job: CallRecord | None) -> datetime:
     return recording.started if recording is not None else job.created_at if job is not None else datetime.now(UTC)
 
 
-def _row(one: Past) -> list[Cell]:
+def _row(one: Past, id: str) -> list[Cell]:
     facts = one.summary.facts if one.summary is not None else {}
     request = one.job.request if one.job is not None else None
     way = f"to {request.to}" if request is not None else f"from {facts['caller']}" if facts.get("caller") else ""
@@ -175,7 +177,7 @@ def _row(one: Past) -> list[Cell]:
         _span(one.summary.seconds) if one.summary is not None else "",
         str(len(one.summary.turns)) if one.summary is not None else "",
         _ms(one.summary.answer_ms) if one.summary is not None else "",
-        one.id,
+        id,
     ]
 
 

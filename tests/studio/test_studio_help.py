@@ -13,7 +13,7 @@ import typer.main
 
 from ai_engine.studio.app import app
 from ai_engine.web.call_screen import console
-from tests.fakes.switchboard import ScriptedSwitchboard
+from tests.fakes.switchboard import CALL, ScriptedSwitchboard
 from tests.studio.house import House
 
 ROOT = Path(__file__).parents[2]
@@ -121,3 +121,17 @@ def test_a_table_in_a_pipe_is_not_broken_into_lines(house: House) -> None:
     lines = house.studio("number", "list").out.splitlines()
     assert len(lines) == 2
     assert not console().is_terminal
+
+
+async def test_the_list_fits_a_terminal_of_80_columns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = ScriptedSwitchboard()
+    ids = ("b2c76d15-9a5b-4a58-b3a7-f25f059c68af", "b2c76d15-7a5b-4a58-b3a7-f25f059c68af")
+    board.answers["calls"] = [CALL.model_copy(update={"call_id": id, "number": "+4930123456789"}) for id in ids]
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    async with house.engine(board):
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", (await house.ask("list")).out).splitlines()
+        assert max(map(len, lines)) <= 80, lines
+        shown = [line.split()[-1] for line in lines if re.match(r" *\d ", line)]
+        assert shown == ["b2c76d15-9", "b2c76d15-7", "room-1"]
+        assert (await house.ask("hangup", shown[0])).status == 0

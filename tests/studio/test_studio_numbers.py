@@ -1,5 +1,6 @@
 """`studio number …`, on a real store."""
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from ai_engine.trunks.store import NumberStore
 from tests.fakes.switchboard import ScriptedSwitchboard
 from tests.studio.house import House
 from tests.trunks.test_probe import reply, udp_peer
+from tests.waiting import until
 
 PASSWORD = "Tr0ub4dor&3-of-the-trunk"
 ROOT = Path(__file__).parents[2]
@@ -192,11 +194,12 @@ def test_the_password_is_nowhere_in_plain_text_nor_in_the_list_of_processes(hous
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
     ) as running:
-        seen = Path(f"/proc/{running.pid}/cmdline").read_bytes() + Path(f"/proc/{running.pid}/environ").read_bytes()
+        process = Path(f"/proc/{running.pid}")
+        asyncio.run(until(lambda: b"--sip-username" in (process / "cmdline").read_bytes()))  # it has begun
+        seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         listed = subprocess.run(["ps", "-ef"], capture_output=True, check=True).stdout
         out, err = running.communicate(f"{PASSWORD}\n".encode())
     assert running.returncode == 0
-    assert b"--sip-username" in seen
     files = [path for path in house.folder.rglob("*") if path.is_file()]
     assert house.folder / "studio/numbers.enc" in files
     for text in (seen, listed, out, err, *(path.read_bytes() for path in files)):
