@@ -5,7 +5,6 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -25,14 +24,13 @@ from ai_engine.app.switchboard import EngineSwitchboard, Parts
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import AriApp
 from ai_engine.config import EngineConfig
-from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.host.registry import Entry, started_of
 from ai_engine.host.registry import Registry as Engines
 from ai_engine.jobs.ports import CallDesk
 from ai_engine.observe.live import LiveCalls
 from ai_engine.observe.log_ring import LogRing
 from ai_engine.session.registry import Registry
-from ai_engine.switchboard.models import AgentInfo, EngineInfo, Room
+from ai_engine.switchboard.models import AgentInfo, Applied, EngineInfo, Room
 from ai_engine.switchboard.settings import StudioSettings
 from ai_engine.trunks.reconcile import TrunkKeeper
 from ai_engine.trunks.store import NumberStore
@@ -103,13 +101,12 @@ class StudioPart:
 
     async def connected(self) -> None:
         """Asterisk is there, or there again."""
-        if self._keeper is None:
-            return
-        await self._keeper.connected()
-        if self.live.watched:
-            with suppress(AsteriskError, ConfigError):  # it has just been said in the log
-                for trunk in await self._keeper.states():
-                    self.live.publish("trunk_changed", data=trunk.as_json())
+        if self._keeper is not None:
+            await self._keeper.connected(self._trunks_applied)
+
+    def _trunks_applied(self, applied: Applied) -> None:
+        for trunk in applied.trunks:
+            self.live.publish("trunk_changed", data=trunk.as_json())
 
     def takes(self, call: AriCallControl) -> bool:
         """Whether a channel that arrived is that of somebody who joins a room; it is seen to then."""

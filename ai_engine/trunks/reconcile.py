@@ -1,7 +1,7 @@
 """Asterisk's trunks made those of the store: at every connection to Asterisk, and whenever the store has changed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -45,19 +45,19 @@ class TrunkKeeper:
         self._written_at: dict[str, float] = {}
         """Loop time by object id."""
 
-    async def connected(self) -> None:
-        """For ``AriApp``: reconcile, and say in the log what came of it; again, as long as something is not applied
+    async def connected(self, tell: Callable[[Applied], None] = lambda applied: None) -> None:
+        """For ``AriApp``: reconcile, and ``tell`` and log what came of it; again, as long as something is not applied
         and this connection is the latest."""
         self._connections += 1
         mine, complaints, delay = self._connections, frozenset[str](), FIRST_RETRY_SECONDS
         while mine == self._connections:
-            complaints = await self._apply(complaints)
+            complaints = await self._apply(complaints, tell)
             if not complaints:
                 return
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)
 
-    async def _apply(self, complaints: frozenset[str]) -> frozenset[str]:
+    async def _apply(self, complaints: frozenset[str], tell: Callable[[Applied], None]) -> frozenset[str]:
         """Reconcile, and log each complaint that is not among the ``complaints`` already; those there are now."""
         try:
             applied = await self.reconcile()
@@ -65,6 +65,7 @@ class TrunkKeeper:
             if str(error) not in complaints:
                 log.warning("trunks could not be applied to Asterisk", reason=str(error))
             return frozenset({str(error)})
+        tell(applied)
         if applied.written or applied.removed:
             log.info("trunks applied", backend=applied.backend, written=applied.written, removed=applied.removed)
         wrong = {f"{trunk.number} {trunk.detail}": trunk for trunk in applied.trunks if trunk.state in _NOT_APPLIED}

@@ -323,8 +323,9 @@ async def test_a_trunk_that_is_not_applied_is_tried_again_by_the_latest_connecti
 ) -> None:
     store.add(_number(**LINE))
     pbx.refusals = {"PUT identify": 400}
+    told: list[str] = []
     with capture_logs() as logs:
-        first = asyncio.create_task(keeper.connected())
+        first = asyncio.create_task(keeper.connected(lambda applied: told.append(applied.trunks[0].state)))
         await until(lambda: len(pbx.log) > 20)
         second = asyncio.create_task(keeper.connected())
         async with asyncio.timeout(5):
@@ -335,6 +336,7 @@ async def test_a_trunk_that_is_not_applied_is_tried_again_by_the_latest_connecti
             await second
     assert pbx.kinds(FIRST) == set(KINDS)
     events = [line["event"] for line in logs]
+    assert set(told) == {"failed"}
     assert events == ["trunk not applied", "trunk not applied", "trunks applied"]  # each connection says it once
     assert "resolve" in logs[0]["reason"]
     assert "s3cret" not in str(logs)
