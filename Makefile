@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose)
 
-.PHONY: help setup demo demo-outbound demo-studio run bench test check format diagrams schema build up down logs ps restart test-containers test-models sizes clean
+.PHONY: help setup demo demo-outbound demo-studio run bench test check format diagrams pictures schema build up down logs ps restart test-containers test-models sizes clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: setup ## Format the code and mend what the linter can
 
 diagrams: setup ## Draw docs/state-machines.md from the tables in ai_engine/call
 	@$(PY) -m scripts.diagrams
+
+pictures: setup ## Take the pictures of the terminal studio in docs/images
+	@$(PY) -m scripts.studio_pictures
 
 schema: setup ## Export config/*.schema.json for editors
 	@$(PY) -m ai_engine schema > config/ai-agent.schema.json

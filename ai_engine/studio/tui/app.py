@@ -1,10 +1,12 @@
 """The studio in a terminal."""
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding
+from textual.css.query import NoMatches
 
 from ai_engine.studio.tui.board import Board
 from ai_engine.studio.tui.call import CallScreen
@@ -87,6 +89,7 @@ class StudioApp(App[None]):
         if self.board.news and (not self.told or (now - self._told_at).total_seconds() > _STAYS_SECONDS):
             self.tell(self.board.news.popleft())
         state = (self.board.version, int(now.timestamp()))
-        if state != self._drawn and isinstance(screen, Framed) and screen.is_mounted:
-            self._drawn = state
-            screen.paint(now)
+        if state != self._drawn and isinstance(screen, Framed):
+            with suppress(NoMatches):  # it is being put up, or taken down
+                screen.paint(now)
+                self._drawn = state

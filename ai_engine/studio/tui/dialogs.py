@@ -119,11 +119,18 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
+class Steady(Input):
+    """Its cursor does not blink: each blink would be bytes over SSH."""
+
+    def on_mount(self) -> None:
+        self.cursor_blink = False
+
+
 def _widget(field: Field) -> Input | Checkbox:
     if field.tick:
         return Checkbox(field.hint, field.value == "yes", id=f"field-{field.name}", compact=True)
     suggester = SuggestFromList(field.choices, case_sensitive=False) if field.choices else None
-    return Input(
+    return Steady(
         field.value,
         placeholder=field.hint,
         password=field.secret,

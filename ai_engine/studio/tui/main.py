@@ -49,7 +49,7 @@ class MainScreen(Framed):
             tabs.append(f" {digit} {pane.title} ", "reverse bold" if other == name else "")
         self.query_one("#tabs", Static).update(tabs)
         self._front().enter()
-        studio_of(self).paint()
+        self.paint(studio_of(self).sources.clock())  # at once: the next key may already be meant for a row of it
 
     def show_log(self, call_id: str) -> None:
         self.action_tab("log")

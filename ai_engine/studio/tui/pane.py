@@ -50,6 +50,7 @@ class FilterInput(Input):
     def __init__(self) -> None:
         super().__init__(placeholder="show only what contains …", compact=True, classes="filter")
         self.display = False
+        self.cursor_blink = False
 
     def action_drop(self) -> None:
         self.value = ""

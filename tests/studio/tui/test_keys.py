@@ -1,12 +1,6 @@
 """Every key of every screen: hinted at, explained, and within 80 columns."""
 
-import asyncio
-import os
-import pty
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from textual.binding import ActiveBinding
@@ -69,52 +63,3 @@ async def test_an_import_form_is_whole(office: Scene, width: int, height: int) -
     async with staged(office, width, height) as studio:
         await studio.press("2", "i")
         await studio.shows("number", "calls at a time", "Enter: OK", "esc Cancel")
-
-
-@pytest.mark.parametrize("no_color", [False, True])
-async def test_without_colour_there_is_none(no_color: bool) -> None:
-    """On a real terminal: a pseudo one, at the other end of which we read."""
-    seen = await asyncio.to_thread(_on_a_terminal, {"NO_COLOR": "1"} if no_color else {})
-    colours = b"\x1b[" in seen and any(f"{code}".encode() in _codes(seen) for code in (*range(31, 38), *range(90, 98)))
-    assert b"reception" in seen
-    assert colours is (not no_color)
-    assert not any(code in (b"38", b"48") for code in _codes(seen)) or not no_color
-
-
-def _codes(seen: bytes) -> set[bytes]:
-    codes: set[bytes] = set()
-    for part in seen.split(b"\x1b[")[1:]:
-        inside, end, _ = part.partition(b"m")
-        if end and len(inside) < 30:
-            codes.update(inside.split(b";"))
-    return codes
-
-
-_PROGRAM = """
-import sys
-from tests.studio.tui.fakes.scene import scene
-from ai_engine.studio.tui.app import StudioApp
-class App(StudioApp):
-    async def on_mount(self):
-        await super().on_mount()
-        self.set_timer(1.5, self.exit)
-App(scene().sources()).run(mouse=False, size=(80, 24))
-"""
-
-
-def _on_a_terminal(environ: dict[str, str]) -> bytes:
-    root = str(Path(__file__).parents[3])
-    base = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(root)
-        os.execve(
-            sys.executable, [sys.executable, "-c", _PROGRAM], {**base, "TERM": "xterm", "PYTHONPATH": root, **environ}
-        )
-    seen = b""
-    with suppress(OSError):
-        while data := os.read(terminal, 65536):
-            seen += data
-    os.waitpid(child, 0)
-    os.close(terminal)
-    return seen

@@ -41,7 +41,7 @@ class FakeNumbers:
 
     def stamp(self) -> str:
         self._check()
-        return " ".join(number.number for number in self.held)
+        return repr(self.held)
 
     def _check(self) -> None:
         if self.trouble:
