@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 
+from ai_engine.app.advice import printable
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.openings import agent_for, briefing_for
 from ai_engine.app.sound import Sound
@@ -91,6 +92,8 @@ class CallFactory:
         self.now = Snapshot(live.now, self.tools.now, self._breakers(live.now))
         """What a call that begins now gets."""
         self._turn = asyncio.Lock()
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever ``now`` is another one."""
         self.settings = session_settings(config)
         self._prompts = {format: load_prompts(format) for format in (SLIN8, SLIN16)}
         self._workers = ThreadPoolExecutor(1, "turn-model")
@@ -115,6 +118,7 @@ class CallFactory:
                 tools = await asyncio.to_thread(self.tools.prepare, config)
                 self.tools.adopt(tools)
                 self.now = Snapshot(config, tools, self._breakers(config, self.now))
+                self.changed()
 
     async def follow(self, seconds: float = _FOLLOW_SECONDS) -> None:
         """Look at the files every few ``seconds``, until cancelled: a new MCP server is there before its first call."""
@@ -205,6 +209,13 @@ class CallFactory:
         """What ``provider`` is told when it is tried."""
         config = self.now.config
         return briefing_for(config, provider, "probe", self.tools.toolbox(agent_for(config, provider)).specs)
+
+    def printable(self, provider: str, text: str) -> str:
+        """As ``advice.printable``; empty for a provider that is no more."""
+        try:
+            return printable(self.now.config, provider, text)
+        except KeyError:
+            return ""
 
     def close(self) -> None:
         """End the threads. No call may be left."""

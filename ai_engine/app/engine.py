@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from ai_engine.app.advice import printable
 from ai_engine.app.calls import AgentMaker, CallFactory
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.probes import Probes
@@ -85,10 +83,12 @@ class App:
         self._probes = Probes(
             self._calls.probed() if config.health.probe_seconds else (),
             self._calls.probe_briefing,
-            partial(printable, self._calls.now.config),
+            self._calls.printable,
             config.health.probe_seconds,
             self._calls.settings.provider_start_seconds,
         )
+        if config.health.probe_seconds:
+            self._calls.changed = lambda: self._probes.watch(self._calls.probed())
         self._registry = Registry(self._calls.make, self._calls.settings)
         self._ari = AriApp(
             ari_settings(config), self._take_in, None if self._studio is None else self._studio.connected

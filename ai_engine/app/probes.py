@@ -56,6 +56,8 @@ class Probes:
         self._start_seconds = start_seconds
         self._clock = clock
         self._latest: dict[str, Probe] = {}
+        self._watchers: dict[str, tuple[Candidate, asyncio.Task[None]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     def latest(self, provider: str) -> Mapping[str, Any] | None:
         """The last probe of ``provider`` as plain data; None before the first. May be called from any thread."""
@@ -64,9 +66,26 @@ class Probes:
 
     async def run(self) -> None:
         """Until it is cancelled; sessions are closed then."""
-        async with asyncio.TaskGroup() as tasks:
-            for candidate in self._candidates:
-                tasks.create_task(self._watch(candidate))
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
+                self.watch(self._candidates)
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
+
+    def watch(self, candidates: Sequence[Candidate]) -> None:
+        """These instead of those before; one with the same breaker is known already."""
+        self._candidates = candidates
+        if self._tasks is None:
+            return
+        wanted = {candidate.name: candidate for candidate in candidates}
+        for name, (candidate, task) in list(self._watchers.items()):
+            if name not in wanted or wanted[name].breaker is not candidate.breaker:
+                task.cancel()
+                del self._watchers[name]
+        for name in wanted.keys() - self._watchers.keys():
+            self._latest.pop(name, None)
+            self._watchers[name] = wanted[name], self._tasks.create_task(self._watch(wanted[name]))
 
     async def _watch(self, candidate: Candidate) -> None:
         await self._probe(candidate)

@@ -135,3 +135,19 @@ async def test_a_mistake_in_a_file_holds_no_call_up(folder: Path, monkeypatch: p
         (folder / "shop.yaml").write_text("greeting: [")
         async with world.caller() as agent:
             assert agent.briefings[0].greeting == "One."
+
+
+async def test_a_provider_that_comes_with_a_file_is_tried_before_a_caller_needs_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = folder.parent / "c.yaml"
+    file.write_text(file.read_text().replace("probe_seconds: 0", "probe_seconds: 15"))
+    async with World(folder).running(monkeypatch, "shop") as world:
+        (folder / "shop.yaml").write_text(
+            "provider: far\nproviders: {far: {type: local, url: 'ws://127.0.0.1:1/v1'}}\n"
+        )
+        await until(lambda: (world.app.snapshot()["providers"].get("far") or {}).get("last_probe"))
+        far = world.app.snapshot()["providers"]["far"]
+        assert (far["last_probe"]["ok"], far["failures"]) == (False, 1)
+        (folder / "shop.yaml").unlink()
+        await until(lambda: "far" not in world.app.snapshot()["providers"])

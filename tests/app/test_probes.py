@@ -241,3 +241,22 @@ async def test_the_engine_starts_without_its_provider_and_sees_it_come(tmp_path:
         await running
     assert bool(server.probes) == bool(seconds)
     assert server.sessions == []
+
+
+def test_who_comes_later_is_probed_and_who_goes_is_not() -> None:
+    stays, goes, comes = Provider("stays"), Provider("goes", DOWN), Provider("comes", DOWN)
+
+    async def story(probes: Probes) -> None:
+        await asyncio.sleep(1)
+        probes.watch([stays.candidate, comes.candidate])
+        before = len(goes.sessions)
+        await asyncio.sleep(3 * SECONDS)
+        assert (len(stays.sessions), before, len(goes.sessions)) == (1, 1, 1)
+        assert len(comes.sessions) > 1
+        assert (probes.latest("comes") or {})["reason"] == "nobody is there"
+        changed = Provider("stays")
+        probes.watch([changed.candidate])
+        await asyncio.sleep(1)
+        assert len(changed.sessions) == 1
+
+    probing(story, stays, goes)
