@@ -158,6 +158,33 @@ async def test_a_listener_who_hangs_up_and_one_who_is_stopped(
         await scene.talk.hang_up()
 
 
+async def test_the_ringing_ends_with_the_call(pbx: Pbx, make_phone: MakePhone, rtp: RtpCapture, tmp_path: Path) -> None:
+    async with staged(pbx, make_phone, rtp, tmp_path) as scene:
+        await attach(scene.talk.control, pbx.media.leg())
+        ringing = asyncio.create_task(scene.listening.listen(scene.caller, EXTENSION, "offhook"))
+        await scene.other.phone.wait_for("CALL_INCOMING")
+        await ringing
+        await scene.talk.hang_up()
+        await scene.other.phone.wait_for("CALL_CLOSED", 3)
+        await until(lambda: not scene.listening.listeners)
+
+
+async def test_two_listen_in_and_neither_hears_the_other(
+    pbx: Pbx, make_phone: MakePhone, rtp: RtpCapture, tmp_path: Path
+) -> None:
+    async with staged(pbx, make_phone, rtp, tmp_path) as scene:
+        await attach(scene.talk.control, pbx.media.leg())
+        await scene.listen()
+        await scene.listening.listen(scene.caller, "600", "offhook")  # who says again all they hear
+        await until(lambda: len(scene.listening.listeners) == 2)
+        await scene.hears(CALLER_HZ, ENGINE_HZ)
+        await asyncio.sleep(0.5)
+        assert np.isclose(sum(scene.levels(CALLER_HZ, ENGINE_HZ)), 1.0, atol=0.1)
+        assert 0.5 < scene.levels(CALLER_HZ)[0] / scene.levels(ENGINE_HZ)[0] < 2
+        await scene.talk.hang_up()
+        await scene.other.phone.wait_for("CALL_CLOSED")
+
+
 async def test_the_listener_follows_the_sound_to_another_way(
     pbx: Pbx,
     make_phone: MakePhone,

@@ -17,11 +17,13 @@ from ai_engine.ari.stasis import AriApp
 from ai_engine.session.ports import Topology
 from ai_engine.switchboard.models import Room, RoomRequest
 from ai_engine.switchboard.ports import Refused
+from scripts.trial import asterisk as trials
 from scripts.trial.asterisk import Trial
 from scripts.trial.measure import RATE, audio, tone_level
 from scripts.trial.phone import BaresipPhone
 from scripts.trial.wire import RtpCapture, Stream
 from tests.asterisk.test_ari_real import ENGINE_HZ, MakePhone, Pbx, attach, pbx_of, tone
+from tests.conftest import StartAsterisk
 from tests.waiting import until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.phone, pytest.mark.timeout(60)]
@@ -210,6 +212,27 @@ async def test_a_room_that_is_not_there(pbx: Pbx, make_phone: MakePhone, rtp: Rt
         await house.ann.phone.wait_for("CALL_CLOSED")
         assert not [event for event in house.ann.phone.events if event.type == "CALL_ESTABLISHED"]
         assert pbx.calls.empty()
+
+
+async def test_a_room_outlives_asterisk(start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path) -> None:
+    trial = start_asterisk("rooms")
+    async with (
+        pbx_of(trial) as pbx,
+        RtpCapture(trial.rtp_ports, tmp_path / "rooms.pcap") as rtp,
+        opened(pbx, make_phone, rtp, tmp_path) as house,
+    ):
+        await house.rooms.start(RoomRequest(agent="booking"))
+        await house.ann.join("700")
+        await house.agent()
+        await house.ann.hears(ENGINE_HZ)
+        reconnects = house.app.reconnects
+        await asyncio.to_thread(trials.kill, trial.instance)
+        await asyncio.to_thread(trials.restart, trial.instance)
+        await until(lambda: house.app.reconnects > reconnects, 10)
+        await until(lambda: house.changes[-1].joined == 0)
+        await house.bob.join("700")
+        await house.agent()
+        await house.bob.hears(ENGINE_HZ)
 
 
 async def test_the_guests_of_a_dead_engine_are_let_go(
