@@ -32,8 +32,8 @@ class WrittenTrunks:
         self._pbx = pbx
         self.missing = (
             f"it stands in {self._path}, but Asterisk does not have it: its pjsip.conf needs the line"
-            " '#tryinclude pjsip.d/*.conf' for that folder, and its user must be able to read the file; what is wrong in"
-            " a file is named in Asterisk's log"
+            " '#tryinclude pjsip.d/*.conf' for that folder, and its user must be able to read the file; what is wrong"
+            " in a file is named in Asterisk's log"
         )
 
     async def apply(self, wanted: Wanted, orphans: Set[str]) -> Done:
