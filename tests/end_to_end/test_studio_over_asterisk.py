@@ -87,7 +87,7 @@ async def test_numbers_calls_listeners_and_rooms(
     start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
 ) -> None:
     trial = start_asterisk("studio")
-    async with office(trial, tmp_path, "test-studio-carrier") as here:
+    async with office(trial, tmp_path, f"test-studio-carrier-{os.getpid()}") as here:
         following = asyncio.create_task(here.follow())
         try:
             await _a_number_comes(here, tmp_path)
