@@ -13,6 +13,7 @@ T = TypeVar("T")
 _SILENCE_SECONDS = 30.0
 """A stream says an empty line every ten seconds."""
 _LONGEST_LINE = 1_000_000
+_LAST_PORT = 65535
 
 
 class EngineUnreachable(Problem):
@@ -29,7 +30,8 @@ class EngineConnection:
         """``url`` like http://127.0.0.1:4545; ``close`` it."""
         self.url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # As bytes: whatever was typed for a token is refused by the engine, not by a codec.
+        headers = {b"Authorization": f"Bearer {token}".encode("utf-8", "surrogateescape")} if token else {}
         # The environment, with its proxies, is not ours to read.
         self._http = httpx.AsyncClient(headers=headers, timeout=timeout_seconds, trust_env=False)
 
@@ -38,6 +40,7 @@ class EngineConnection:
 
     async def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The body of the answer; ``options`` as httpx has them."""
+        self._check_url()
         try:
             response = await self._http.request(method, self.url + path, **options)
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -46,6 +49,7 @@ class EngineConnection:
 
     async def lines(self, path: str, **options: Any) -> AsyncGenerator[str, None]:
         """The lines of an answer that may never end, as they come; the empty ones are left out."""
+        self._check_url()
         timeout = httpx.Timeout(self._timeout_seconds, read=_SILENCE_SECONDS)
         try:
             async with self._http.stream("GET", self.url + path, timeout=timeout, **options) as response:
@@ -80,6 +84,15 @@ class EngineConnection:
 
     def no_engine(self) -> EngineUnreachable:
         return EngineUnreachable(f"what answers at {self.url} is no engine; name another with --url")
+
+    def _check_url(self) -> None:
+        """Raises EngineUnreachable for what no connection could be made to."""
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise self._unreachable(error) from error
+        if url.scheme not in ("http", "https") or not url.host or (url.port or 1) > _LAST_PORT:
+            raise EngineUnreachable(f"{self.url!r} is no URL of an engine; write it like http://127.0.0.1:4545")
 
     def _body(self, response: httpx.Response) -> dict[str, Any]:
         try:

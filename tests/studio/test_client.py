@@ -140,7 +140,7 @@ async def test_nobody_is_there() -> None:
                 await question
 
 
-@pytest.mark.parametrize("token", ["", "of-another-run-or-engine"])
+@pytest.mark.parametrize("token", ["", "of-another-run-or-engine", "schlüssel", "\udce4"])
 async def test_a_token_that_is_not_the_engines(token: str) -> None:
     async with studio(ScriptedSwitchboard(), tokens=[TOKEN]) as (door, _), StudioClient(door.url, token) as client:
         for question in (client.engine(), client.job("x"), anext(client.events())):
@@ -148,6 +148,16 @@ async def test_a_token_that_is_not_the_engines(token: str) -> None:
                 await question
             assert not token or token not in str(met.value)
         assert RUN not in repr(client)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "127.0.0.1:4545", "http://[::1", "ftp://x", "", "http://x:y"]
+)
+async def test_what_is_no_url(url: str) -> None:
+    async with StudioClient(url, RUN) as client:
+        for question in (client.engine(), anext(client.events())):
+            with pytest.raises(EngineUnreachable):
+                await question
 
 
 async def test_an_engine_without_a_studio() -> None:
