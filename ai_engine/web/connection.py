@@ -92,7 +92,7 @@ class EngineConnection:
         except httpx.InvalidURL as error:
             raise self._unreachable(error) from error
         if url.scheme not in ("http", "https") or not url.host or (url.port or 1) > _LAST_PORT:
-            raise EngineUnreachable(f"{self.url!r} is no URL of an engine; write it like http://127.0.0.1:4545")
+            raise EngineUnreachable(f"no engine answers at {self.url or 'no URL'}: write it like http://127.0.0.1:4545")
 
     def _body(self, response: httpx.Response) -> dict[str, Any]:
         try:
