@@ -72,7 +72,7 @@ def call(
     json: as_json = False,
 ) -> int:  # fmt: skip
     """Have an agent call somebody."""
-    from ai_engine.studio.calls import place_call  # noqa: PLC0415  see teaching
+    from ai_engine.studio.placing import place_call  # noqa: PLC0415  see teaching
 
     return place_call(
         where_of(ctx), agent=agent, to=to, from_number=from_number, ring_timeout=ring_timeout,

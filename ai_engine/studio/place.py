@@ -2,6 +2,7 @@
 
 The rest of it, with its secrets, is the engine's: whoever imports a number need not have them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ai_engine.studio.where import Where
 from ai_engine.switchboard.settings import StudioSettings
 
 _RECORDINGS = "var/calls"
+_OVERRIDES = {"directory": "STUDIO_DIRECTORY", "agents": "STUDIO_AGENTS", "pjsip_directory": "STUDIO_PJSIP_DIRECTORY"}
+"""As the engine has them (config/overrides, which would load all of its configuration)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,10 @@ def place(where: Where) -> Place:
     agents = data.get("agents")
     recording = data.get("recording")
     told = recording.get("directory") if isinstance(recording, dict) else None
+    variables = where.given()
     return Place(
-        settings=_settings(where.config, document, given),
-        recordings=Path(where.given().get("RECORDING_DIRECTORY") or str(told or _RECORDINGS)),
+        settings=_overridden(_settings(where.config, document, given), variables),
+        recordings=Path(variables.get("RECORDING_DIRECTORY") or str(told or _RECORDINGS)),
         agents=tuple(map(str, agents)) if isinstance(agents, dict) else (),
         missing=""
         if given is not None
@@ -68,6 +72,12 @@ def _settings(path: Path, document: Document, given: Any) -> StudioSettings:
                 f"{path}:{document.line(place)}: {'.'.join(map(str, place))}: {_sentence(one['type'], one['msg'])}"
             )
         raise Stop(USAGE, "\n".join(lines)) from error
+
+
+def _overridden(settings: StudioSettings, variables: Mapping[str, str]) -> StudioSettings:
+    return settings.model_copy(
+        update={key: Path(variables[name]) for key, name in _OVERRIDES.items() if name in variables}
+    )
 
 
 def _sentence(kind: str, text: str) -> str:
