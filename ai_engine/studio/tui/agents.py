@@ -73,11 +73,11 @@ class AgentsPane(FilteredPane):
         state = "room " + ", ".join(rooms) if rooms else "ready"
         if info is None:
             wrong = bool(self.board.agent_files.get(name))
-            return Row(name, (name, "", "", "", "", "ERROR" if wrong else "–"), "bold" if wrong else "dim")
+            return Row(name, (name, "", "", "", "", "ERROR" if wrong else "–"), "bold red" if wrong else "dim")
         if info.error:
             state = "ERROR"
         cells = (name, info.version, info.provider, info.language, ", ".join(info.numbers), state)
-        return Row(name, cells, "bold" if info.error else "")
+        return Row(name, cells, "bold red" if info.error else "")
 
     def _about(self, name: str) -> Iterator[str]:
         if self.board.agent_trouble:

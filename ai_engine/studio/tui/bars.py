@@ -29,13 +29,13 @@ def waterfall(marks_ms: Mapping[str, float], width: int) -> list[str]:
     if not marks:
         return []
     names = max(len(_stage(name)) for _, name in marks)
-    columns = max(8, width - names - 10)
+    columns = max(8, width - names - 8)
     scale = columns / max(1.0, marks[-1][0])
     lines = []
     for (begin, _), (end, name) in pairwise([(0.0, ""), *marks]):
         left, right = round(begin * scale), round(end * scale)
         bar = " " * min(left, columns - 1) + "█" * max(1, right - left)
-        lines.append(f"{_stage(name):<{names}} {bar:<{columns}} {end - begin:>5.0f} ms")
+        lines.append(f"{_stage(name):<{names}} {bar:<{columns}} {took(end - begin):>6}")
     return lines
 
 

@@ -99,7 +99,7 @@ def _row(index: int, watched: Watched, now: datetime) -> Row:
         took(call.last_turn_ms),
         sparkline([turn.ms for turn in watched.turns], _SPARK)[-8:],
     )
-    return Row(call.call_id, cells, "" if call.state == "talking" else "dim")
+    return Row(call.call_id, cells, "" if call.state == "talking" else "yellow")
 
 
 def _detail(call: LiveCall) -> str:

@@ -32,7 +32,10 @@ class Framed(Screen[None]):
         told.display = bool(studio.told)
         told.set_class(studio.told_bad, "bad")
         status = self.query_one("#status", Static)
-        status.update(status_of(studio.board, now))
+        text = status_of(studio.board, now)
+        if studio.board.link.up:
+            text.pad_right(max(0, self.size.width - text.cell_len))  # the bar reaches from edge to edge
+        status.update(text)
         status.set_class(not studio.board.link.up, "bad")
 
     def on_screen_resume(self) -> None:

@@ -10,7 +10,7 @@ from textual.widgets import RichLog, Static
 from ai_engine.studio.tui.pane import FilteredPane, FilterInput
 from ai_engine.switchboard.models import LogLine
 
-_STYLES = {"warning": "bold", "error": "bold reverse", "critical": "bold reverse"}
+_STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
 
 
 class LogPane(FilteredPane):

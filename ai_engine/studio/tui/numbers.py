@@ -83,7 +83,7 @@ class NumbersPane(FilteredPane):
         state = self._state(number)
         agent = number.inbound_agent or "–"
         cells = (number.number, number.label, _trunk(number), agent, state)
-        return Row(number.number, cells, {"online": "", "–": "dim"}.get(state, "bold"))
+        return Row(number.number, cells, {"online": "", "–": "dim", "unknown": "yellow"}.get(state, "bold red"))
 
     def _detail(self, number: SipNumber) -> list[str]:
         facts = [
