@@ -34,6 +34,7 @@ from ai_engine.observe.live_transcript import LiveTranscript
 from ai_engine.observe.office import Office
 from ai_engine.session.call_session import CallSession
 from ai_engine.telephony.mock import TranscriptBoard
+from ai_engine.telephony.rooms import RoomPages
 from ai_engine.transports.media_stream_door import MediaStreamDoor
 from ai_engine.trunks.number import SipNumber
 from ai_engine.web.server import WebServer
@@ -162,11 +163,14 @@ class Outbound:
             self.trunks,
         )
         context = RouteContext(lambda: self._doorstep.known, self._desk.find, self._report, self._desk.note)
+        rooms = RoomPages(settings.server, door)
+        if self._studio is not None:
+            self._studio.serve_rooms(rooms)
         self._web = WebServer(
             settings.server,
             settings.tokens,
             self._desk,
-            [self._network],
+            [self._network, rooms] if self._studio is not None else [self._network],
             context,
             self.snapshot,
             version=self._version,

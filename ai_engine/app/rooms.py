@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -36,6 +37,7 @@ class _Room:
     agent: str
     extension: str
     started_at: datetime
+    url: str = ""
     guests: dict[str, AriCallControl] = field(default_factory=dict)
     """By the ids of their channels."""
     stay: AriRoom | None = None
@@ -43,15 +45,33 @@ class _Room:
     door: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One at a time comes in or leaves."""
 
-    def shown(self) -> Room:
+    def shown(self, elsewhere: int = 0) -> Room:
+        """``elsewhere``: how many are in it with a browser."""
         return Room(
             id=self.id,
             name=self.name,
             agent=self.agent,
             started_at=self.started_at,
-            joined=len(self.guests),
+            joined=len(self.guests) + elsewhere,
             extension=self.extension,
+            url=self.url,
         )
+
+
+class Pages(Protocol):
+    """Where a browser joins; all of it may be called on any thread, and returns at once."""
+
+    def open(self, id: str, name: str, agent: str) -> str:
+        """The address of the room's page; empty where none is served."""
+        ...
+
+    def close(self, id: str) -> None:
+        """Everybody is sent away."""
+        ...
+
+    def guests(self, id: str) -> int:
+        """How many are in the room."""
+        ...
 
 
 class Rooms:
@@ -64,6 +84,8 @@ class Rooms:
         changed: Callable[[Room], None] = lambda room: None,
     ) -> None:
         """``agents``: the names of those there are; ``changed`` is told whenever somebody has joined or left."""
+        self.pages: Pages | None = None
+        """Once they are served."""
         self._ari = ari
         self._agents = agents
         self._changed = changed
@@ -74,7 +96,7 @@ class Rooms:
 
     async def rooms(self) -> Sequence[Room]:
         """The oldest first."""
-        return [room.shown() for room in self._rooms.values()]
+        return [self._shown(room) for room in self._rooms.values()]
 
     async def start(self, request: RoomRequest) -> Room:
         """Have a room in which ``request.agent`` talks with whoever joins. Raises Refused."""
@@ -87,6 +109,8 @@ class Rooms:
         extension = next(str(number) for number in count(_FIRST_EXTENSION) if str(number) not in taken)
         room = _Room(str(uuid4()), name, request.agent, extension, datetime.now(UTC))
         self._rooms[room.id] = room
+        if self.pages is not None:
+            room.url = self.pages.open(room.id, name, request.agent)
         log.info("room started", room=name, agent=request.agent, extension=extension)
         return room.shown()
 
@@ -94,7 +118,9 @@ class Rooms:
         """By id, name, or the name of its agent where that has one room. Raises Refused (``not-found``)."""
         found = self._rooms.get(room) or self._named(room) or self._only_one_of(room)
         del self._rooms[found.id]
-        shown = found.shown()
+        shown = self._shown(found)
+        if self.pages is not None:
+            self.pages.close(found.id)
         await self._dismiss(found)
         log.info("room stopped", room=found.name, agent=found.agent)
         return shown
@@ -169,7 +195,7 @@ class Rooms:
                 await room.stay.add(control.channel_id)
                 await room.stay.seat(room.agent, control.caller_number, wideband=await control.wideband())
         log.info("somebody joined", room=room.name, joined=len(room.guests))
-        self._changed(room.shown())
+        self._changed(self._shown(room))
 
     async def _leave(self, room: _Room, control: AriCallControl) -> None:
         async with room.door:
@@ -178,7 +204,7 @@ class Rooms:
             if not room.guests:
                 await self._clear(room)
         log.info("somebody left", room=room.name, joined=len(room.guests))
-        self._changed(room.shown())
+        self._changed(self._shown(room))
 
     async def _clear(self, room: _Room) -> None:
         """Nobody is in it any more."""
@@ -207,6 +233,9 @@ class Rooms:
             await asyncio.sleep(_DEAD_MAN_SECONDS / 3)
 
     # ------------------------------------------------------------------------------------------------------
+
+    def _shown(self, room: _Room) -> Room:
+        return room.shown(0 if self.pages is None else self.pages.guests(room.id))
 
     def _named(self, name: str) -> _Room | None:
         """By its name, or what is dialled to join it."""

@@ -19,7 +19,7 @@ from ai_engine.app.listening import Listening
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.app.numbers import Numbers
 from ai_engine.app.places import Places
-from ai_engine.app.rooms import Rooms
+from ai_engine.app.rooms import Pages, Rooms
 from ai_engine.app.switchboard import EngineSwitchboard, Parts
 from ai_engine.ari.call_control import AriCallControl
 from ai_engine.ari.stasis import AriApp
@@ -98,6 +98,11 @@ class StudioPart:
         self._listening = Listening(ari)
         self._places = Places(ari)
         self._rooms = Rooms(ari, lambda: self._live_config.now.agents, self._room_changed)
+
+    def serve_rooms(self, pages: Pages) -> None:
+        """A browser can join rooms from now on."""
+        if self._rooms is not None:
+            self._rooms.pages = pages
 
     async def connected(self) -> None:
         """Asterisk is there, or there again."""

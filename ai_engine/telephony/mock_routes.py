@@ -28,7 +28,7 @@ _ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 
-_HEADERS = {
+PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -84,20 +84,20 @@ def add_mock_routes(router: APIRouter, network: "MockTelephony") -> None:
         token = line.attempt.token if line else ""
         soon = "yes" if status == _NOT_YET else ""
         values = {"call_id": call_id, "token": token, "soon": soon, "notice": notice}
-        return HTMLResponse(_filled(template, values), status, headers=_HEADERS)
+        return HTMLResponse(_filled(template, values), status, headers=PAGE_HEADERS)
 
     @router.get("/mock/assets/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
         if name not in assets:
             raise HTTPException(404, "there is no such file")
-        return Response(assets[name], media_type=_ASSETS[name], headers=_HEADERS)
+        return Response(assets[name], media_type=_ASSETS[name], headers=PAGE_HEADERS)
 
     @router.get("/mock/events", include_in_schema=False)
     async def events(call_id: CallId, token: Token) -> Response:
         line = network.line(call_id)
         if line is None or not line.allows(token):
             raise HTTPException(403, "this page is not of a call we know; load it again")
-        return StreamingResponse(_events(network, call_id), media_type="text/event-stream", headers=_HEADERS)
+        return StreamingResponse(_events(network, call_id), media_type="text/event-stream", headers=PAGE_HEADERS)
 
     @router.post("/mock/outcome", include_in_schema=False)
     async def outcome(refusal: Refusal) -> dict[str, bool]:

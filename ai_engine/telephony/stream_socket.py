@@ -93,6 +93,8 @@ class Network:
     ended: Ended
     hand_over: HandOver | None = None
     """None where there is no human."""
+    door: StreamDoor | None = None
+    """Its own, in place of that of the network that came first."""
 
 
 class Refused(Exception):

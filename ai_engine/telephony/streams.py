@@ -58,7 +58,7 @@ def add_stream_route(
 
     ``validate`` decides before the socket is accepted. Returns what serves it, for its ``counters``.
     """
-    network = Network(context, validate, admit or _anybody, ended or _nothing, hand_over)
+    network = Network(context, validate, admit or _anybody, ended or _nothing, hand_over, door)
     there = (getattr(route, "endpoint", None) for route in router.routes)
     sockets = next((endpoint for endpoint in there if isinstance(endpoint, MediaSockets)), None)
     if sockets is None:
@@ -145,7 +145,7 @@ class MediaSockets:
         self.counters["accepted"] += 1
         self.counters["open"] += 1
         try:
-            await Stream(self.counters, websocket, network, attempt, start).run(self._door)
+            await Stream(self.counters, websocket, network, attempt, start).run(network.door or self._door)
         finally:
             self.counters["open"] -= 1
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ai_engine.host.listener import Listener
-from ai_engine.jobs.ports import CallDesk, RouteContext, Telephony
+from ai_engine.jobs.ports import CallDesk, RouteContext
 from ai_engine.jobs.settings import Server
 from ai_engine.web.api import api_router
 from ai_engine.web.doorkeeper import Doorkeeper
@@ -32,6 +32,14 @@ _ABOUT = """Ask for phone calls, and see what becomes of them. Bodies are JSON i
 `application/problem+json`. The same calls can be placed over MCP, at `/mcp`."""
 
 
+class Served(Protocol):
+    """Somebody with routes of their own: a telephone network, or the pages of rooms."""
+
+    def register_routes(self, router: APIRouter, context: RouteContext) -> None:
+        """As ``Telephony.register_routes``."""
+        ...
+
+
 class WebServer:
     """Runs on the event loop of the office; started and stopped once."""
 
@@ -40,7 +48,7 @@ class WebServer:
         settings: Server,
         tokens: Sequence[SecretStr],
         desk: CallDesk,
-        telephony: Sequence[Telephony],
+        telephony: Sequence[Served],
         context: RouteContext,
         snapshot: Callable[[], Mapping[str, Any]],
         *,
@@ -127,7 +135,7 @@ class WebServer:
         return JSONResponse({"ok": True, **more, "turned_away": self.turned_away})
 
 
-def _of_networks(telephony: Sequence[Telephony], context: RouteContext) -> APIRouter:
+def _of_networks(telephony: Sequence[Served], context: RouteContext) -> APIRouter:
     router = APIRouter()
     for network in telephony:
         network.register_routes(router, context)

@@ -1,13 +1,18 @@
 """An operator beside a call, over the API of a whole engine: listens in, whispers, transfers, hangs up; and a room."""
 
+import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
+import httpx
+import numpy as np
 import pytest
 
 from ai_engine.host.registry import Registry
@@ -19,6 +24,7 @@ from scripts.trial.measure import likeness
 from scripts.trial.measure import tones as tones_in
 from scripts.trial.programs import Programs
 from tests.asterisk.callers import Caller, calling, channels, leftovers, pcm_of, until, words
+from tests.fakes.stream_caller import StreamCaller
 from tests.fakes.tone_agent import Answer, Script, ToneAgent, sweep, tones
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.phone, pytest.mark.timeout(90)]
@@ -206,6 +212,40 @@ async def test_two_telephones_in_a_room_with_an_agent(asterisk: Trial, tmp_path:
         await until(lambda: channels(asterisk) == 0)
         assert [*await scene.engine.rooms(), *await scene.engine.calls()] == []
         await scene.over()
+
+
+async def test_a_browser_joins_a_room_and_talks_with_the_agent_alone(asterisk: Trial, tmp_path: Path) -> None:
+    script = Script([tones(*GREETING_HZ)], [Answer([tones(*ANSWER_HZ)])])
+    async with staged(asterisk, tmp_path, script) as scene, httpx.AsyncClient(trust_env=False) as browser:
+        room = await scene.engine.start_room(RoomRequest(agent="reception", channel="demo"))
+        page = await browser.get(room.url)
+        assert (page.status_code, "Room demo" in page.text) == (200, True)
+        base, query = room.url.split("/room?")
+        for name in re.findall(r'"(room/assets/[^"]+)"', page.text):
+            assert (await browser.get(f"{base}/{name}")).status_code == 200
+        assert (await browser.get(f"{base}/room?{query}x")).status_code == 404
+        knock = dict(parse_qsl(query))
+        assert (await browser.post(f"{base}/room/join", json={**knock, "token": "guessed"})).status_code == 404
+        welcome = (await browser.post(f"{base}/room/join", json=knock)).json()
+        stream = f"{base.replace('http', 'ws', 1)}/voice/stream"
+        async with StreamCaller.calling(stream, welcome["callId"], welcome["token"]) as guest:
+            await until(lambda: _holds_pcm(guest.heard, GREETING_HZ))
+            (call,) = await scene.engine.calls()
+            assert (call.direction, call.room, call.agent) == ("room", "demo", "reception")
+            (room,) = await scene.engine.rooms()
+            assert room.joined == 1
+            await guest.say(pcm_of(words("what are your opening hours", 8000)).tobytes())
+            await until(lambda: _holds_pcm(guest.heard, ANSWER_HZ))
+            await scene.engine.stop_room("demo")
+            async with asyncio.timeout(5):
+                await guest.closed.wait()
+        assert (await browser.get(room.url)).status_code == 404
+        await scene.over()
+
+
+def _holds_pcm(heard: bytearray, hz: tuple[int, ...]) -> bool:
+    found = iter([round(tone.hz) for tone in tones_in(np.frombuffer(bytes(heard), "<i2"))])
+    return all(any(abs(tone - one) < 20 for tone in found) for one in hz)
 
 
 async def test_the_last_to_leave_ends_the_session_and_an_engine_that_dies_leaves_nobody(
