@@ -37,6 +37,9 @@ OVERRIDES: dict[str, Place] = {
     "CALL_AGENT_PORT": ("call_agent", "server", "port"),
     "CALL_AGENT_PUBLIC_URL": ("call_agent", "server", "public_base_url"),
     "CALL_AGENT_STORE": ("call_agent", "store", "path"),
+    "STUDIO_DIRECTORY": ("studio", "directory"),
+    "STUDIO_AGENTS": ("studio", "agents"),
+    "STUDIO_PJSIP_DIRECTORY": ("studio", "pjsip_directory"),
 }
 
 SECRETS: dict[str, str] = {
@@ -47,7 +50,7 @@ SECRETS: dict[str, str] = {
 
 _LISTS = {"AUDIOSOCKET_ALLOWED_PEERS", "LEGACY_ALLOWED_PEERS"}
 _LOWER_CASE = {"AUDIO_TRANSPORT", "DOWNSTREAM_MODE", "LOG_LEVEL", "LOG_FORMAT", "CALL_AGENT_PROVIDER"}
-_NEVER_MADE = {"call_agent"}
+_NEVER_MADE = {"call_agent", "studio"}
 """Sections that mean something by being there, and are not made for the sake of a variable."""
 
 

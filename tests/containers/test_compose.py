@@ -30,10 +30,17 @@ SERVICE_KEYS = {
 }  # fmt: skip
 """Accepted by compose 1.29.2 and 2.40 alike."""
 
-KEYS = {"DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CALL_AGENT_CONFIG", *CALL_AGENT_SECRETS}
+STUDIO_KEYS = {"OFFHOOK_STUDIO_KEY", "OFFHOOK_STUDIO_PASSPHRASE"}
+KEYS = {"DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CALL_AGENT_CONFIG", *CALL_AGENT_SECRETS, *STUDIO_KEYS}
 """Of the providers, as their sections name them unless told otherwise."""
 
-CONTAINER_PATHS = {"MEDIA_DIRECTORY", "RECORDING_DIRECTORY", "CALL_AGENT_STORE"}
+CONTAINER_PATHS = {
+    "MEDIA_DIRECTORY",
+    "RECORDING_DIRECTORY",
+    "CALL_AGENT_STORE",
+    "STUDIO_AGENTS",
+    "STUDIO_DIRECTORY",
+}
 """Fixed inside a container, whatever .env says of the machine around it."""
 
 
