@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import httpx
 import numpy as np
 import pytest
+from playwright.async_api import expect
 
 from ai_engine.host.registry import Registry
 from ai_engine.studio.client import StudioClient
@@ -24,6 +25,7 @@ from scripts.trial.measure import likeness
 from scripts.trial.measure import tones as tones_in
 from scripts.trial.programs import Programs
 from tests.asterisk.callers import Caller, calling, channels, leftovers, pcm_of, until, words
+from tests.end_to_end.test_browser import Wire, chromium
 from tests.fakes.stream_caller import StreamCaller
 from tests.fakes.tone_agent import Answer, Script, ToneAgent, sweep, tones
 
@@ -240,6 +242,28 @@ async def test_a_browser_joins_a_room_and_talks_with_the_agent_alone(asterisk: T
             async with asyncio.timeout(5):
                 await guest.closed.wait()
         assert (await browser.get(room.url)).status_code == 404
+        await scene.over()
+
+
+async def test_the_page_of_a_room_in_a_real_browser(asterisk: Trial, tmp_path: Path) -> None:
+    async with staged(asterisk, tmp_path, Script([tones(*GREETING_HZ)])) as scene, chromium(tmp_path) as page:
+        room = await scene.engine.start_room(RoomRequest(agent="reception"))
+        wire = Wire(page)
+        await page.goto(room.url)
+        await page.get_by_role("button", name="Join").click()
+        await expect(page.get_by_role("status")).to_have_text("In conversation")
+        await until(lambda: wire.changes > 2)  # sound, and the marks of what was played
+        await page.screenshot(path=tmp_path / "room.png")
+        session = await scene.agent.session(0)
+        await page.get_by_role("button", name="5", exact=True).click()
+        await until(lambda: session.digits == ["5"])
+        await page.get_by_role("button", name="Leave").click()
+        await expect(page.get_by_role("status")).to_have_text("You have left: you hung up.")
+        await until(lambda: session.closed)
+        await page.get_by_role("button", name="Join").click()
+        await expect(page.get_by_role("status")).to_have_text("In conversation")
+        await scene.engine.stop_room("reception")
+        await expect(page.get_by_role("status")).to_contain_text("the other side closed the line")
         await scene.over()
 
 
