@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
+from ai_engine.errors import PeerError
 from ai_engine.jobs.ports import Assignment, Attempt, RouteContext, SignedRequest
 from ai_engine.jobs.request import Wire
 from ai_engine.jobs.settings import Server
@@ -64,11 +65,10 @@ class RoomPages:
     """The pages of all rooms; whoever knows the address of one may come in. ``open`` and ``close`` may be called on any
     thread, the rest is for the office's loop."""
 
-    def __init__(self, server: Server, door: StreamDoor, changed: Callable[[], None] = lambda: None) -> None:
-        """``door`` takes the sound of those who come in; ``changed`` is told when somebody did, or left."""
+    def __init__(self, server: Server, door: StreamDoor) -> None:
+        """``door`` takes the sound of those who come in."""
         self._server = server
         self._door = door
-        self._changed = changed
         self._rooms: dict[str, _Room] = {}
         self._context: RouteContext | None = None
 
@@ -123,17 +123,22 @@ class RoomPages:
         self, attempt: Attempt, start: StreamStarted, send: Callable[[str], None], close: Callable[[int], None]
     ) -> StreamLeg:
         """Raises OffhookError when no call can be taken."""
+        room = next((room for room in self._all if attempt.call_id in room.expected), None)
+        if room is None:
+            raise PeerError("the room was stopped meanwhile")
         leg = self._door.open(attempt, start, send, close)
-        for room in self._rooms.values():
-            if room.expected.pop(attempt.call_id, None) is not None:
-                room.guests[attempt.call_id] = close
-        self._changed()
+        del room.expected[attempt.call_id]
+        room.guests[attempt.call_id] = close
         return leg
 
     async def _ended(self, attempt: Attempt, _: StreamStarted, __: bool) -> None:
-        for room in self._rooms.values():
+        for room in self._all:
             room.guests.pop(attempt.call_id, None)
-        self._changed()
+
+    @property
+    def _all(self) -> list[_Room]:
+        """As they are now: another thread opens and closes them."""
+        return list(self._rooms.values())
 
     def _known(self, id: str, token: str) -> _Room:
         room = self._rooms.get(id)
@@ -152,7 +157,7 @@ class RoomPages:
         return Welcome(call_id=id, token=token)
 
     def _find(self, call_id: str) -> Attempt | None:
-        return next((room.expected[call_id] for room in self._rooms.values() if call_id in room.expected), None)
+        return next((room.expected[call_id] for room in self._all if call_id in room.expected), None)
 
 
 class _Doorway:
