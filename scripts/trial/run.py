@@ -5,11 +5,14 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from scripts.trial import asterisk
 from scripts.trial.asterisk import Ports
-from scripts.trial.programs import Programs
+from scripts.trial.programs import Programs, free_port
 from scripts.trial.rootfs import CHECKOUT, TrialError
+from scripts.trial.studio_world import write_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +41,9 @@ async def _serve(trial: asterisk.Trial) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    async with Programs(trial, CHECKOUT / "var" / "run") as programs:
+    folder = CHECKOUT / "var" / "run"
+    config = _config(trial, folder)
+    async with Programs(trial, folder, config=config) as programs:
         print(f"""
   Register a softphone (any; audio G.711, or G.722 for 16 kHz) and dial 100, or 101 for a call without ARI:
     server    {trial.bind}:{trial.sip_port} (UDP)
@@ -49,6 +54,7 @@ async def _serve(trial: asterisk.Trial) -> int:
   engine log      tail -f {programs.engine.log}
   health          http://127.0.0.1:{programs.health_port}/health
   calls           {programs.directory / "calls"}
+  studio          scripts/studio --config {config.relative_to(CHECKOUT)}   (and, for example, call reception {trial.phone_user})
 
   Ctrl-C ends all of it.""")
         while not stop.is_set():
@@ -61,6 +67,13 @@ async def _serve(trial: asterisk.Trial) -> int:
             except TimeoutError:
                 continue
     return 0
+
+
+def _config(trial: asterisk.Trial, folder: Path) -> Path:
+    """The shipped one with studio; one that says itself whether calls are placed is taken as it is."""
+    with suppress(TrialError):
+        return write_config(trial, folder, free_port(), trunks={"softphone": {"dial": "PJSIP/{number}"}})
+    return CHECKOUT / "config" / "ai-agent.yaml"
 
 
 if __name__ == "__main__":

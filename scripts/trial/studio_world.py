@@ -52,6 +52,25 @@ class Done:
             ) from error
 
 
+def write_config(
+    trial: Trial, folder: Path, port: int, *, shared_folder: bool = True, trunks: Mapping[str, Any] | None = None
+) -> Path:
+    """The shipped configuration with a call desk at ``port``, its ``trunks``, and studio; kept in ``folder``.
+
+    Raises TrialError.
+    """
+    path = booking.write_config(folder, {"server": {"port": port}, "asterisk": {"trunks": trunks or {}}})
+    section: Mapping[str, Any] = {
+        "directory": str(folder / "studio"),
+        "agents": str(folder / "agents"),
+        "media_address": trial.bind,
+        **({"pjsip_directory": str(trial.trunks)} if shared_folder else {}),
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"\n{yaml.safe_dump({'studio': section})}")
+    return path
+
+
 class StudioWorld:
     """Opened and closed once."""
 
@@ -68,7 +87,7 @@ class StudioWorld:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opened:
-            self.config = self._write_config()
+            self.config = write_config(self.trial, self.folder, self.port, shared_folder=self._shared_folder)
             await opened.enter_async_context(self.carrier)
             self.phone = await opened.enter_async_context(BaresipPhone(self.carrier.trial, self.folder / "phone"))
             self.carrier.route(PHONE_NUMBER, self.phone.sip_uri)
@@ -120,15 +139,3 @@ class StudioWorld:
         """What `studio list --json` says."""
         found: list[dict[str, Any]] = (await self.studio("list", "--json")).json()
         return found
-
-    def _write_config(self) -> Path:
-        path = booking.write_config(self.folder, {"server": {"port": self.port}, "asterisk": {"trunks": {}}})
-        section: Mapping[str, Any] = {
-            "directory": str(self.folder / "studio"),
-            "agents": str(self.folder / "agents"),
-            "media_address": self.trial.bind,
-            **({"pjsip_directory": str(self.trial.trunks)} if self._shared_folder else {}),
-        }
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"\n{yaml.safe_dump({'studio': section})}")
-        return path
