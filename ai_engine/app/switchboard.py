@@ -143,9 +143,12 @@ class EngineSwitchboard:
         """A call that we placed is canceled, so that nobody dials again."""
         call = await self._find(call_id)
         if call.direction == "outbound":
+            with suppress(Refused):  # nobody has answered yet, or it is over already
+                await self._do_to(call, _end)
+            # The session takes its time to hang up, so that this comes first, and the end is no surprise.
             await self._parts.desk.cancel(call.job)
         else:
-            await self._do_to(call, lambda session: session.happened(HangupOrdered()))
+            await self._do_to(call, _end)
         return call
 
     async def transfer(self, call_id: str, where: Transfer) -> LiveCall:
@@ -286,6 +289,10 @@ class EngineSwitchboard:
         except ValidationError as error:
             reasons = (one["msg"].removeprefix("Value error, ") for one in error.errors())
             raise Refused("refused", "; ".join(reasons)) from error
+
+
+def _end(session: Session) -> None:
+    session.happened(HangupOrdered())
 
 
 class _told_of_asterisk:

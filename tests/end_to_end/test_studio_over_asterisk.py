@@ -144,7 +144,8 @@ async def _a_call_out(here: Office, make_phone: MakePhone) -> None:
     assert max(one["agent"] for one in levels) > -50
     await here.client.hang_up(record.id)
     await phone.wait_for("CALL_CLOSED")
-    await until(lambda: any(one.kind == "call_ended" and one.call_id == talks.call_id for one in here.events))
+    ended = await here.told("call_ended", callId=talks.call_id)
+    assert ended.data["reason"] == "operator_hung_up"
     after = await here.client.job(record.id)
     assert after is not None
     assert after.status == "canceled"
