@@ -98,6 +98,7 @@ class ScriptedModel(Part):
     """Answers one script after the other, and then without a word."""
 
     name = "model"
+    reads_prompt = True
 
     def __init__(self, *scripts: Sequence[Scripted] | str) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from ai_engine.errors import ProviderError
 from ai_engine.providers.pipeline.ports import Began, Eager, Final, Partial, Resumed, ToolCall, Usage
 from ai_engine.providers.pipeline.record import INTERRUPTED
 from ai_engine.session.ports import Said
+from ai_engine.text.aside import aside
 from ai_engine.text.keys import pressed
 from tests.fakes.pipeline_parts import WORD_SECONDS, PipelineCall, ScriptedEar, ScriptedModel
 from tests.fakes.virtual_time import run_virtual
@@ -816,3 +817,26 @@ async def test_nothing_is_said_of_a_reply_after_its_end() -> None:
         call.on(ReplyAudio, lambda _: loop.call_later(in_that_instant, call.agent.interrupt, ONE, 100.0))
         await call.turn("are you open")
         assert call.events[-1][1] == ReplyEnded(ONE)
+
+
+# -- an operator's advice -----------------------------------------------------------------------------------
+
+
+@virtual
+async def test_advice_is_known_from_the_next_answer_on_and_asks_for_none() -> None:
+    async with PipelineCall(ScriptedModel(OPEN)) as call:
+        assert call.agent.advise("They are a regular.") == ""
+        await asyncio.sleep(5)
+        assert call.model.asked == []
+        await call.turn("are you open")
+    assert call.model.asked[0][0].text.endswith(aside("They are a regular."))
+
+
+@virtual
+async def test_a_model_that_reads_no_prompt_cannot_be_advised() -> None:
+    model = ScriptedModel(OPEN)
+    model.reads_prompt = False
+    async with PipelineCall(model) as call:
+        assert "reads no prompt" in call.agent.advise("They are a regular.")
+        await call.turn("are you open")
+    assert "regular" not in call.model.asked[0][0].text

@@ -397,3 +397,8 @@ async def test_a_server_that_is_busy_refuses_and_one_that_goes_is_missed(pool: W
     with pytest.raises(ProviderError, match="cannot be reached"):
         await third.start(BRIEFING)
     await third.close()
+
+
+async def test_a_dialog_that_reads_no_prompt_says_so(pool: WorkerPool) -> None:
+    async with model(pool) as words:
+        assert not words.reads_prompt, "the embedded one knows its intents, and nothing else"

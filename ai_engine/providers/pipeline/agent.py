@@ -148,6 +148,8 @@ class PipelineAgent:
         self._replies.answer_tool(id, result, last=last)
 
     def advise(self, text: str) -> str:
+        if not self._model.reads_prompt:
+            return f"the language model {self._model.name} cannot be told anything: it reads no prompt"
         self._record.advise(text)
         return ""
 

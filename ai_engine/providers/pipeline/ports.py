@@ -138,6 +138,9 @@ Piece = str | ToolCall | Usage
 class LanguageModel(Part, Protocol):
     """Answers in words."""
 
+    reads_prompt: bool
+    """Whether instructions mean anything to it; known once ``start`` has returned."""
+
     def answer(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> AsyncGenerator[Piece, None]:
         """The answer piece by piece. Closing the generator ends the request. Raises ProviderError."""
         ...

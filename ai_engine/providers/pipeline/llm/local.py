@@ -24,13 +24,14 @@ class LocalLanguageModel:
     """Implements ``LanguageModel``: each answer is told the whole conversation, so that ours alone counts."""
 
     name = "local"
+    reads_prompt = True
 
     def __init__(self, settings: LocalLanguageModelSettings, fitting: Fitting) -> None:
         self._session = LocalSession(settings.url or fitting.local_url, fitting)
         self._turn = 0
 
     async def start(self, briefing: Briefing) -> None:
-        await self._session.start("llm", briefing)
+        self.reads_prompt = (await self._session.start("llm", briefing)).get("notes") is True
 
     async def close(self) -> None:
         await self._session.close()

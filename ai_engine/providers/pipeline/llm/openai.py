@@ -48,6 +48,7 @@ class OpenAIChat:
     """Implements ``LanguageModel``."""
 
     name = "openai"
+    reads_prompt = True
 
     def __init__(self, settings: OpenAIChatSettings, fitting: Fitting) -> None:
         self._settings = settings
