@@ -54,7 +54,8 @@ async def _serve(trial: asterisk.Trial) -> int:
   engine log      tail -f {programs.engine.log}
   health          http://127.0.0.1:{programs.health_port}/health
   calls           {programs.directory / "calls"}
-  studio          scripts/studio --config {config.relative_to(CHECKOUT)}   (and, for example, call reception {trial.phone_user})
+  studio          scripts/studio --config {config.relative_to(CHECKOUT)}
+                  (call reception {trial.phone_user}, for example, has it call your softphone)
 
   Ctrl-C ends all of it.""")
         while not stop.is_set():
