@@ -50,7 +50,10 @@ class WorkingHours(Wire):
 
 
 _FACTS_OF_THE_CALL = frozenset(
-    ("agent", "call_id", "caller", "dialled", "did", "number", "job", "timezone", "today", "working_hours")
+    (
+        *("agent", "call_id", "caller", "channel", "dialled", "did", "job", "number", "provider", "room"),
+        *("timezone", "today", "working_hours"),
+    )
 )
 """What no variable may say otherwise."""
 

@@ -63,6 +63,10 @@ def test_a_number_is_kept_without_what_people_write_between() -> None:
             {"goal": None, "ownWords": True, "variables": {"timezone": "Mars", "did": "1"}},
             "did, timezone cannot be set",
         ),
+        (
+            {"goal": None, "ownWords": True, "variables": {"channel": "1", "provider": "2", "room": "3"}},
+            "channel, provider, room cannot be set",
+        ),
         ({"goal": None, "ownWords": True, "variables": {"a b": "c"}}, "should match pattern"),
         ({"goal": None, "ownWords": True, "variables": {"a": "c" * 501}}, "at most 500"),
         ({"goal": None, "ownWords": True, "variables": {f"a{n}": "c" for n in range(51)}}, "at most 50"),
