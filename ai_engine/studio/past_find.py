@@ -45,7 +45,7 @@ def find_all(where: Where, here: Place, limit: int) -> list[Past]:
     found: list[Past] = []
     for recording in recorded(here.recordings)[:limit]:
         one = summary(recording)
-        found.append(Past(recording.call_id, recording.started, one, by_id.pop(str(one.facts.get("job", "")), None)))
+        found.append(Past(recording.call_id, recording.started, one, by_id.get(str(one.facts.get("job", "")))))
     held = {str(one.summary.facts.get("job", "")) for one in found if one.summary is not None}
     found += [Past(job.id, job.created_at, job=job) for job in by_id.values() if job.id not in held]
     return sorted(found, key=lambda one: one.when, reverse=True)[:limit]

@@ -85,12 +85,16 @@ async def test_what_was_asked_for_and_not_answered_is_listed_too(house: House) -
     desk.happen(busy.id, Status.DIALING, "dialing", "it rings")
     desk.settle(busy.id, Status.BUSY)
     record(house, f"{held.id}-1", job=held.id)
+    record(house, f"{held.id}-2", 5, job=held.id)
     async with house.engine(ScriptedSwitchboard(), desk=desk):
         found = (await house.ask("calls", "--json")).json
-        assert {one["id"] for one in found} == {busy.id, f"{held.id}-1"}
+        assert sorted(one["id"] for one in found) == sorted([busy.id, f"{held.id}-1", f"{held.id}-2"])
+        assert {one["id"]: one["job"]["id"] for one in found} == {
+            busy.id: busy.id, f"{held.id}-1": held.id, f"{held.id}-2": held.id,
+        }  # fmt: skip
         assert "to +15550177" in (await house.ask("calls")).out
         shown = (await house.ask("calls", "show", busy.id)).out
         assert "busy" in shown
         assert "it rings" in shown
-        both = (await house.ask("calls", "show", held.id, "--json")).json
+        both = (await house.ask("calls", "show", f"{held.id}-1", "--json")).json
         assert (both["id"], both["job"]["id"]) == (f"{held.id}-1", held.id)

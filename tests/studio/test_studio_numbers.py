@@ -88,13 +88,17 @@ def test_the_password_comes_from_a_file_the_environment_or_standard_input(house:
     del house.environ["STUDIO_SIP_PASSWORD"]
     (house.folder / ".env").write_text(f"STUDIO_SIP_PASSWORD='{PASSWORD}'\n")
     assert house.studio(*shared, "+15550104").status == 0
+    (house.folder / ".env").write_text("STUDIO_SIP_PASSWORD=of-the-file\n")
+    house.environ["STUDIO_SIP_PASSWORD"] = PASSWORD
+    assert house.studio(*shared, "+15550107").status == 0
+    del house.environ["STUDIO_SIP_PASSWORD"]
     (house.folder / ".env").unlink()
     loud = house.studio(*shared, "+15550105", "--sip-password", PASSWORD)
     assert loud.status == 0
     assert "the list of processes shows" in loud.err
     kept = NumberStore(house.folder / "studio", {}).numbers()
     assert {one.password.get_secret_value() for one in kept} == {PASSWORD}
-    assert len(kept) == 5
+    assert len(kept) == 6
 
     none = house.studio(*shared, "+15550106")
     assert (none.status, "STUDIO_SIP_PASSWORD" in none.err) == (2, True)
@@ -109,6 +113,13 @@ def test_a_trunk_that_is_known_by_address_needs_no_password(house: House) -> Non
     assert ended.status == 0
     assert ended.json | {"number": "+912240001234", "port": 5070, "password": "", "trunk": None} == ended.json
     assert "--sip-username" in house.studio(*words, "--sip-password", "-").err
+
+
+def test_sound_is_encrypted_with_tls_unless_somebody_says_no(house: House) -> None:
+    tls = ("number", "import", "--trunk-address", "sip.example.com;transport=tls", "--json", "--number")
+    assert house.studio(*tls, "+15550101").json["srtp"] is True
+    assert house.studio(*tls, "+15550102", "--no-srtp").json["srtp"] is False
+    assert house.import_number("+15550103", "--json").json["srtp"] is False
 
 
 def test_the_list_shows_no_password_to_people_or_programs(house: House) -> None:
