@@ -6,10 +6,10 @@ from datetime import datetime
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from ai_engine.studio.tui.pane import FilteredPane, FilterInput
 from ai_engine.studio.tui.rows import Column, Row, Rows
+from ai_engine.studio.tui.words import Words
 from ai_engine.switchboard.models import AgentInfo
 
 _COLUMNS = (
@@ -35,19 +35,19 @@ class AgentsPane(FilteredPane):
 
     def compose(self) -> ComposeResult:
         yield Rows(_COLUMNS)
-        yield Static("", classes="empty", markup=False)
+        yield Words(classes="empty")
         yield FilterInput()
         with VerticalScroll(classes="below"):
-            yield Static("", classes="about", markup=False)
+            yield Words(classes="about")
 
     def paint(self, now: datetime) -> None:
         table = self.query_one(Rows)
         rows = [self._row(name) for name in self.studio.agent_names()]
         table.show([row for row in rows if self.wanted in " ".join(row.cells).lower()])
-        empty = self.query_one(".empty", Static)
+        empty = self.query_one(".empty", Words)
         empty.display = not table.row_count
-        empty.update(self._emptiness())
-        self.query_one(".about", Static).update("\n".join(self._about(table.selected)))
+        empty.say(self._emptiness())
+        self.query_one(".about", Words).say("\n".join(self._about(table.selected)))
 
     def action_start(self) -> None:
         self.studio.start_verb(self.studio.verbs.start(self.query_one(Rows).selected))

@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
 from textual.dom import DOMNode
-from textual.widgets import Static
 
 from ai_engine.studio.tui.bars import lasted, meter, sparkline, took, waterfall
 from ai_engine.studio.tui.board import Said, Turn, Watched
 from ai_engine.studio.tui.frame import Framed, studio_of
+from ai_engine.studio.tui.words import Words
 from ai_engine.switchboard.models import LiveCall
 
 _METER = 40
@@ -84,13 +84,13 @@ class CallScreen(CallVerbs, Framed):
         """How many turns before the last one the waterfall shows."""
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="facts", markup=False)
+        yield Words(id="facts")
         with Container(id="call"):
             with Spoken(id="spoken"):
-                yield Static("", id="transcript", markup=False)
+                yield Words(id="transcript")
             with Container(id="measures"):
-                yield Static("", id="levels", markup=False)
-                yield Static("", id="waterfall", markup=False)
+                yield Words(id="levels")
+                yield Words(id="waterfall")
         yield from self.frame()
 
     def on_mount(self) -> None:
@@ -111,10 +111,10 @@ class CallScreen(CallVerbs, Framed):
         watched = self._watched()
         if watched is None:
             return
-        self.query_one("#facts", Static).update(_facts(watched, now))
-        self.query_one("#transcript", Static).update(_transcript(watched.said, watched.ended))
-        self.query_one("#levels", Static).update(_levels(watched))
-        self.query_one("#waterfall", Static).update(self._turns(list(watched.turns)))
+        self.query_one("#facts", Words).say(_facts(watched, now))
+        self.query_one("#transcript", Words).say(_transcript(watched.said, watched.ended))
+        self.query_one("#levels", Words).say(_levels(watched))
+        self.query_one("#waterfall", Words).say(self._turns(list(watched.turns)))
 
     def _watched(self) -> Watched | None:
         return studio_of(self).board.find(self._call_id)

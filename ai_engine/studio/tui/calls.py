@@ -5,13 +5,14 @@ from datetime import datetime
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from ai_engine.studio.tui.bars import lasted, sparkline, took
 from ai_engine.studio.tui.board import Watched
 from ai_engine.studio.tui.call import CallVerbs
 from ai_engine.studio.tui.pane import FilteredPane, FilterInput
 from ai_engine.studio.tui.rows import Column, Row, Rows
+from ai_engine.studio.tui.words import Words
 from ai_engine.switchboard.models import LiveCall
 
 _COLUMNS = (
@@ -45,20 +46,20 @@ class CallsPane(CallVerbs, FilteredPane):
 
     def compose(self) -> ComposeResult:
         yield CallRows(_COLUMNS)
-        yield Static("", classes="empty", markup=False)
+        yield Words(classes="empty")
         yield FilterInput()
-        yield Static("", classes="detail", markup=False)
+        yield Words(classes="detail")
 
     def paint(self, now: datetime) -> None:
         table = self.query_one(CallRows)
         table.show([row for row in self._rows(now) if self.wanted in " ".join(row.cells).lower()])
-        empty = self.query_one(".empty", Static)
+        empty = self.query_one(".empty", Words)
         empty.display = not table.row_count
-        empty.update(self._emptiness())
+        empty.say(self._emptiness())
         call = self.this_call()
-        detail = self.query_one(".detail", Static)
+        detail = self.query_one(".detail", Words)
         detail.display = call is not None
-        detail.update(_detail(call) if call else "")
+        detail.say(_detail(call) if call else "")
 
     def this_call(self) -> LiveCall | None:
         watched = self.board.calls.get(self.query_one(CallRows).selected)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
-from ai_engine.errors import ConfigError
+from ai_engine.errors import OffhookError
 from ai_engine.studio.tui.board import Board
 from ai_engine.studio.tui.sources import Sources
 from ai_engine.switchboard.models import TrunkState
@@ -45,7 +45,7 @@ class Feed:
             try:
                 async with self._sources.switchboard() as switchboard:
                     await self._follow(switchboard)
-            except* (EngineUnreachable, Refused, OSError) as problems:
+            except* (EngineUnreachable, Refused, OffhookError, OSError) as problems:
                 self._lost(_why(problems))
             if asyncio.get_running_loop().time() - began > _PATIENCE_SECONDS:
                 attempts = 0
@@ -122,7 +122,7 @@ class Feed:
                 board.number_trouble = ""
                 board.version += 1
             return now
-        except (ConfigError, OSError) as error:
+        except (OffhookError, OSError) as error:
             board.number_trouble = str(error)
             board.version += 1
             return ""
@@ -133,7 +133,7 @@ class Feed:
             files = await asyncio.to_thread(self._sources.agents.list)
             found: Mapping[str, Sequence[str]] = {file.name: file.problems for file in files}
             trouble = ""
-        except (ConfigError, OSError) as error:
+        except (OffhookError, OSError) as error:
             found, trouble = board.agent_files, str(error)
         if (found, trouble) != (board.agent_files, board.agent_trouble):
             board.agent_files, board.agent_trouble = found, trouble

@@ -8,10 +8,11 @@ from rich.text import Text
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from ai_engine.studio.tui.bars import lasted
 from ai_engine.studio.tui.board import Board
+from ai_engine.studio.tui.words import Words
 
 if TYPE_CHECKING:
     from ai_engine.studio.tui.app import StudioApp
@@ -21,21 +22,21 @@ class Framed(Screen[None]):
     """A screen that is drawn from the board."""
 
     def frame(self) -> Iterator[Widget]:
-        yield Static("", id="told", markup=False)
-        yield Static("", id="status", markup=False)
+        yield Words(id="told")
+        yield Words(id="status")
         yield Footer(compact=True, show_command_palette=False)
 
     def paint(self, now: datetime) -> None:
         studio = studio_of(self)
-        told = self.query_one("#told", Static)
-        told.update(studio.told)
+        told = self.query_one("#told", Words)
+        told.say(studio.told)
         told.display = bool(studio.told)
         told.set_class(studio.told_bad, "bad")
-        status = self.query_one("#status", Static)
+        status = self.query_one("#status", Words)
         text = status_of(studio.board, now)
         if studio.board.link.up:
             text.pad_right(max(0, self.size.width - text.cell_len))  # the bar reaches from edge to edge
-        status.update(text)
+        status.say(text)
         status.set_class(not studio.board.link.up, "bad")
 
     def on_screen_resume(self) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from pydantic import JsonValue
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from ai_engine.studio.tui.bars import lasted, percentile, sparkline, took
 from ai_engine.studio.tui.pane import Pane
+from ai_engine.studio.tui.words import Words
 
 
 class HealthPane(Pane):
@@ -21,11 +22,11 @@ class HealthPane(Pane):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static("", classes="about", markup=False)
+            yield Words(classes="about")
 
     def paint(self, now: datetime) -> None:
         lines = (f"{name:<22} {value}".rstrip() for name, value in self._facts(now))
-        self.query_one(".about", Static).update("\n".join(lines))
+        self.query_one(".about", Words).say("\n".join(lines))
 
     def action_hurry(self) -> None:
         self.studio.feed.hurry()
@@ -49,7 +50,17 @@ class HealthPane(Pane):
         turns = [turn.ms for watched in (*board.over.values(), *board.calls.values()) for turn in watched.turns]
         yield "answers", _answers(turns)
         for name, value in engine.health.items():
-            yield name.replace("_", " "), str(value)
+            yield name.replace("_", " "), _plain(value)
+
+
+def _plain(value: JsonValue) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(other)}" for name, other in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
 
 
 def _answers(turns: list[float]) -> str:

@@ -5,9 +5,10 @@ from datetime import datetime
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import RichLog, Static
+from textual.widgets import RichLog
 
 from ai_engine.studio.tui.pane import FilteredPane, FilterInput
+from ai_engine.studio.tui.words import Words
 from ai_engine.switchboard.models import LogLine
 
 _STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
@@ -31,7 +32,7 @@ class LogPane(FilteredPane):
     def compose(self) -> ComposeResult:
         yield RichLog(max_lines=1000, wrap=True, markup=False, highlight=False)
         yield FilterInput()
-        yield Static("", classes="detail", markup=False)
+        yield Words(classes="detail")
 
     def paint(self, now: datetime) -> None:
         log, board = self.query_one(RichLog), self.board
@@ -44,7 +45,7 @@ class LogPane(FilteredPane):
             if self._filter in text.plain.lower():
                 log.write(text)
         self._written = board.logged
-        self.query_one(".detail", Static).update(self._footing(log.auto_scroll))
+        self.query_one(".detail", Words).say(self._footing(log.auto_scroll))
 
     def action_follow(self) -> None:
         log = self.query_one(RichLog)

@@ -5,7 +5,7 @@ from datetime import datetime
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import ContentSwitcher, Static
+from textual.widgets import ContentSwitcher
 
 from ai_engine.studio.tui.agents import AgentsPane
 from ai_engine.studio.tui.calls import CallsPane
@@ -14,6 +14,7 @@ from ai_engine.studio.tui.health import HealthPane
 from ai_engine.studio.tui.log import LogPane
 from ai_engine.studio.tui.numbers import NumbersPane
 from ai_engine.studio.tui.pane import Pane
+from ai_engine.studio.tui.words import Words
 
 _PANES: dict[str, type[Pane]] = {
     "calls": CallsPane,
@@ -33,7 +34,7 @@ class MainScreen(Framed):
     ]
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="tabs", markup=False)
+        yield Words(id="tabs")
         with ContentSwitcher(initial="calls"):
             for name, pane in _PANES.items():
                 yield pane(id=name)
@@ -47,7 +48,7 @@ class MainScreen(Framed):
         tabs = Text(" studio ", "bold")
         for digit, (other, pane) in enumerate(_PANES.items(), start=1):
             tabs.append(f" {digit} {pane.title} ", "reverse bold" if other == name else "")
-        self.query_one("#tabs", Static).update(tabs)
+        self.query_one("#tabs", Words).say(tabs)
         self._front().enter()
         self.paint(studio_of(self).sources.clock())  # at once: the next key may already be meant for a row of it
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.widgets import Static
 
 from ai_engine.studio.tui.pane import FilteredPane, FilterInput
 from ai_engine.studio.tui.rows import Column, Row, Rows
+from ai_engine.studio.tui.words import Words
 from ai_engine.trunks.number import SipNumber
 
 _COLUMNS = (
@@ -40,22 +40,22 @@ class NumbersPane(FilteredPane):
 
     def compose(self) -> ComposeResult:
         yield Rows(_COLUMNS)
-        yield Static("", classes="empty", markup=False)
+        yield Words(classes="empty")
         yield FilterInput()
-        yield Static("", classes="detail", markup=False)
+        yield Words(classes="detail")
 
     def paint(self, now: datetime) -> None:
         table = self.query_one(Rows)
         table.show([row for row in map(self._row, self.board.numbers) if self.wanted in " ".join(row.cells).lower()])
-        empty = self.query_one(".empty", Static)
+        empty = self.query_one(".empty", Words)
         empty.display = not table.row_count
-        empty.update(self._emptiness())
+        empty.say(self._emptiness())
         number = self._selected()
         trouble = [self.board.number_trouble] if self.board.number_trouble else []
         lines = trouble + (self._detail(number) if number else [])
-        detail = self.query_one(".detail", Static)
+        detail = self.query_one(".detail", Words)
         detail.display = bool(lines)
-        detail.update("\n".join(lines))
+        detail.say("\n".join(lines))
 
     def action_add(self) -> None:
         self.studio.start_verb(self.studio.verbs.add_number())

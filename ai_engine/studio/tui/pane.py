@@ -36,7 +36,8 @@ class Pane(Vertical):
 
     def enter(self) -> None:
         """The tab has come to the front."""
-        self.query_one(self.main, Widget).focus()
+        # At once, other than `focus()`: the next key may be on its way already.
+        self.screen.set_focus(self.query_one(self.main, Widget))
 
 
 class FilterInput(Input):

@@ -1,5 +1,6 @@
 """Engines that are not there, go, come back, or take their time."""
 
+import threading
 from datetime import timedelta
 
 from tests.studio.tui.fakes.scene import NOW, Scene
@@ -73,3 +74,18 @@ async def test_a_call_that_events_do_not_name_is_asked_for(studio: Stage) -> Non
     studio.engine.in_progress.append(missed)
     studio.engine.publish(NOW, "levels", "missed", caller=-20.0, agent=-60.0)
     await studio.shows("+15550002222")
+
+
+async def test_a_store_that_is_locked_holds_no_key_back(office: Scene) -> None:
+    unlocked = threading.Event()
+    office.numbers.unlocked = unlocked
+    async with staged(office) as studio:
+        try:
+            await studio.shows("+493055512345")
+            await studio.press("3")
+            await studio.shows("yes phone_call")
+            await studio.press("2")
+            await studio.shows("No numbers.")
+        finally:
+            unlocked.set()
+        await studio.shows("sip.carrier.example;tls")

@@ -55,7 +55,7 @@ async def test_the_log_stands_once_there_after_a_new_connection(studio: Stage) -
 async def test_health(studio: Stage) -> None:
     await studio.press("5")
     await studio.shows("pbx1-4711 on pbx1, pid 4711, version 0.1.0", "running 26:00:00", "media late ms p99 1.8")
-    await studio.shows("no turn since you look")
+    await studio.shows("no turn since you look", "failed providers local 2, openai 0")
     studio.office.talk()
     await studio.shows("7 turns since you look: P50 842ms")
 

@@ -1,5 +1,6 @@
 """An afternoon at an office, the same each time: what the pictures show, and the tests begin with."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ class FakeNumbers:
 
     held: list[SipNumber]
     trouble: str = ""
+    unlocked: threading.Event | None = None
+    """Waited for, as for the lock of a file."""
 
     def numbers(self) -> Sequence[SipNumber]:
         self._check()
@@ -44,6 +47,8 @@ class FakeNumbers:
         return repr(self.held)
 
     def _check(self) -> None:
+        if self.unlocked is not None:
+            self.unlocked.wait(30)
         if self.trouble:
             raise ConfigError(self.trouble)
 
@@ -107,7 +112,7 @@ def scene() -> Scene:
             calls=3,
             rooms=0,
             provider="asterisk",
-            health={"media_late_ms_p99": 1.8, "provider_failures": 0},
+            health={"media_late_ms_p99": 1.8, "failed_providers": {"local": 2, "openai": 0}},
         )
     )
     engine.in_progress = _calls()
