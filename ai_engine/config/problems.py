@@ -25,7 +25,12 @@ def check(
     """``data`` as a ``model``; None where it is none, and ``problems`` say why."""
     try:
         # By way of JSON, so that strict types still take a list where a tuple is kept.
-        return model.model_validate_json(json.dumps(data, default=str))
+        text = json.dumps(data, default=str)
+    except (RecursionError, ValueError):
+        problems.at((), "nested too deeply, or a number with too many digits")
+        return None
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             place = without_tags(detail["loc"], data)
@@ -110,6 +115,8 @@ def sentence(detail: ErrorDetails, known: tuple[str, ...], secrets_go: str = "")
             return _unknown(str(detail["loc"][-1]), known, secrets_go)
         case "missing":
             return "must be set"
+        case "json_invalid":  # its input is the whole file, with what is secret there
+            return f"this cannot be taken: {detail['ctx']['error']}"
         case "string_type" if isinstance(detail["input"], int | float) and not _is_secret(detail["loc"]):
             return f'must be text; put it in quotes: "{json.dumps(detail["input"])}"'
         case "value_error":

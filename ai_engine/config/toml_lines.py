@@ -24,6 +24,8 @@ def read(text: str, name: str) -> Document:
         raise ConfigError(f"{name}:{line}: this is not TOML: {why}") from error
     except RecursionError as error:
         raise ConfigError(f"{name}:1: this is not TOML: nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{name}:1: {error}") from error
     return Document(data, dict(_lines(text)))
 
 

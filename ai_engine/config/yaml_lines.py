@@ -53,18 +53,23 @@ def scalar(text: str) -> Any:
 
 def read(text: str, name: str) -> Document:
     """Parse ``text``; ``name`` is how error messages call the file. Raises ConfigError when it is no YAML."""
-    loader = _Scalars(text)
+    document = Document()
     try:
+        loader = _Scalars(text)
         root = loader.get_single_node()
+        if root is not None:
+            document.data = _Reader(loader, document).value(root, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         hint = "a text that begins with [ or {, or contains ': ', needs quotes"
         raise ConfigError(f"{name}:{line}: this is not YAML: {error.problem} ({hint})") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{name}:{line}: this is not YAML: the character {chr(error.character)!r}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}:1: this is not YAML: {error}") from error
-    document = Document()
-    if root is not None:
-        document.data = _Reader(loader, document).value(root, ())
+    except RecursionError as error:
+        raise ConfigError(f"{name}:1: nested too deeply") from error
     return document
 
 
