@@ -24,7 +24,7 @@ from ai_engine.audio.vad import VoiceActivity
 from ai_engine.config import EngineConfig
 from ai_engine.config.adapters import fitting, session_settings, session_settings_of
 from ai_engine.config.call_agent import OPENAI_PROVIDER, has_openai
-from ai_engine.config.providers import make_agent
+from ai_engine.config.providers import keys_of, make_agent
 from ai_engine.errors import AsteriskError, ConfigError
 from ai_engine.jobs.ports import Assignment
 from ai_engine.session.call_session import CallSession
@@ -61,9 +61,12 @@ class Snapshot:
     """Of each provider in use, by name."""
 
     def has(self, provider: str, config: EngineConfig) -> bool:
-        """Whether ``provider`` is in use, and as in ``config``."""
-        return provider in self.breakers and (
-            self.config.provider_settings(provider) == config.provider_settings(provider)
+        """Whether ``provider`` is in use, and as in ``config``, with the same keys."""
+        settings, keys, others = config.provider_settings(provider), self.config.secrets.keys, config.secrets.keys
+        return (
+            provider in self.breakers
+            and self.config.provider_settings(provider) == settings
+            and all(keys.get(name) == others.get(name) for name in keys_of(settings))
         )
 
 

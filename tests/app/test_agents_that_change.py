@@ -19,6 +19,8 @@ from ai_engine.call.events import ToolAsked
 from ai_engine.config import load
 from scripts.trial.programs import free_port
 from tests.fakes.call_parts import ScriptedAgent
+from tests.fakes.openai_realtime import OpenAIRealtimeServer
+from tests.fakes.scenario import Scenario
 from tests.transports.audiosocket_peer import Peer, uuid_message
 from tests.waiting import until
 
@@ -151,3 +153,25 @@ async def test_a_provider_that_comes_with_a_file_is_tried_before_a_caller_needs_
         assert (far["last_probe"]["ok"], far["failures"]) == (False, 1)
         (folder / "shop.yaml").unlink()
         await until(lambda: "far" not in world.app.snapshot()["providers"])
+
+
+async def test_a_key_that_is_put_right_in_its_file_is_tried_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = folder.parent / "c.yaml"
+    file.write_text(file.read_text().replace("probe_seconds: 0", "probe_seconds: 3600"))
+    server = OpenAIRealtimeServer(Scenario("Good day."), key="sk-right")
+    async with server.listening(), World(folder).running(monkeypatch, "base") as world:
+
+        def convo(key: str) -> str:
+            return f'[agent.mllm]\nvendor = "openai"\nurl = "{server.url}"\napi_key = "{key}"\n'
+
+        def probed() -> bool | None:
+            last = (world.app.snapshot()["providers"].get("shop.mllm") or {}).get("last_probe")
+            return last and bool(last["ok"])
+
+        (folder / "shop.toml").write_text(convo("sk-wrong"))
+        await until(lambda: probed() is False)
+        (folder / "shop.toml").write_text(convo("sk-right"))
+        await until(lambda: probed() is True)
+        assert not world.app._calls.now.breakers["shop.mllm"].tripped
