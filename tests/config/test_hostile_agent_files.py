@@ -1,4 +1,4 @@
-"""Agents' files that nobody writes on purpose: refused with file and line, whatever they hold, and nothing secret told."""
+"""Agents' files that nobody writes on purpose: refused with file and line, and nothing that is secret is told."""
 
 from pathlib import Path
 
