@@ -62,10 +62,10 @@ class Feed:
             await _woken(self._read_now, _FILES_SECONDS)
 
     async def _follow(self, switchboard: Switchboard) -> None:
-        await self._ask(switchboard)
-        self.switchboard = switchboard
-        self._board.connected(self._sources.clock())
+        self.switchboard = switchboard  # before its lists: what is seen of them can be acted on
         try:
+            await self._ask(switchboard)
+            self._board.connected(self._sources.clock())
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._events(switchboard))
                 tasks.create_task(self._log(switchboard))

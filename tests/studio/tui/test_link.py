@@ -89,3 +89,13 @@ async def test_a_store_that_is_locked_holds_no_key_back(office: Scene) -> None:
         finally:
             unlocked.set()
         await studio.shows("sip.carrier.example;tls")
+
+
+async def test_a_call_that_is_seen_can_be_ended_before_everything_is_told(office: Scene) -> None:
+    office.engine.thinks.clear()
+    async with staged(office) as studio:
+        await studio.shows("+493055512345", "connecting …")
+        await studio.press("h", "y")
+        await studio.shows("Hung up on +493055512345.")
+        office.engine.thinks.set()
+        await studio.shows("● pbx1")

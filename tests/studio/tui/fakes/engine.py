@@ -44,6 +44,9 @@ class FakeEngine:
         self.down = False
         self.silent = False
         """It takes requests, and never answers."""
+        self.thinks = asyncio.Event()
+        """It does not tell of its agents before this is set."""
+        self.thinks.set()
         self.connections = 0
         self._readers: list[asyncio.Queue[Any]] = []
         self._followers: list[asyncio.Queue[Any]] = []
@@ -128,6 +131,7 @@ class FakeEngine:
 
     async def agents(self) -> Sequence[AgentInfo]:
         await self._answers()
+        await self.thinks.wait()
         return list(self.known)
 
     async def trunks(self) -> Sequence[TrunkState]:
