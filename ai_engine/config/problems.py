@@ -15,6 +15,8 @@ from ai_engine.config.overrides import Origin
 from ai_engine.config.yaml_lines import Document
 
 _SECRET_WORDS = ("password", "secret", "token", "api_key", "username")
+_SECRET_KEYS = {"key", "salt"}
+_SECRET_SECTIONS = {"headers", "env"}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -135,8 +137,11 @@ def sentence(detail: ErrorDetails, known: tuple[str, ...], secrets_go: str = "")
 
 def _is_secret(place: Place, value: object = "") -> bool:
     """Whether a value must not be shown: what is called so, and a URL with a password in it."""
-    named = bool(place) and any(word in str(place[-1]).lower() for word in _SECRET_WORDS)
-    return named or (isinstance(value, str) and "://" in value and "@" in value)
+    name = str(place[-1]).lower() if place else ""
+    named = name in _SECRET_KEYS or any(word in name for word in _SECRET_WORDS)
+    return (
+        named or not _SECRET_SECTIONS.isdisjoint(place) or (isinstance(value, str) and "://" in value and "@" in value)
+    )
 
 
 def _unknown(key: str, fields: tuple[str, ...], secrets_go: str) -> str:
