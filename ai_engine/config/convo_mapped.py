@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 from pydantic import SecretStr
@@ -33,8 +34,10 @@ class Mapped:
         self.sources[place] = source
 
     def secret(self, value: str, name: str) -> str:
-        """The name of the variable that holds it: the one it refers to, or ``name``."""
+        """The name of the variable that holds it: the one it refers to, or ``name``, with a digit where another secret
+        is called so."""
         if reference := _REFERENCE.match(value):
             return reference[1]
-        self.keys[name] = SecretStr(value)
-        return name
+        names = chain((name,), (f"{name}_{number}" for number in count(2)))
+        secret = SecretStr(value)
+        return next(one for one in names if self.keys.setdefault(one, secret) == secret)

@@ -154,6 +154,23 @@ endpoint = "http://127.0.0.1:8/mcp"
     assert off.tools_of("a") == off.tools.own
 
 
+def test_secrets_whose_names_differ_little_are_kept_apart(base: EngineConfig) -> None:
+    names = ("crm-1", "crm_1", "CRM_1", "llm")
+    text = CASCADE.replace('[agent.llm]\nvendor = "local"', '[agent.llm]\nvendor = "openai"\napi_key = "of llm"')
+    text += "".join(
+        f"[[agent.llm.mcp_servers]]\nname = '{name}'\nendpoint = 'http://h/'\nheaders = {{Key = 'of {name} server'}}\n"
+        for name in names
+    )
+    config = taken(base, text)
+
+    def value(reference: str) -> str:
+        return config.secrets.keys[reference.strip("${}")].get_secret_value()
+
+    assert [value(config.tools.mcp[name].headers["Key"]) for name in names] == [f"of {name} server" for name in names]
+    llm = config.pipelines["a.cascaded"].llm
+    assert value(llm.key or "") == "of llm"
+
+
 def test_another_language_model_needs_no_key(base: EngineConfig) -> None:
     text = CASCADE.replace('vendor = "local"\n', "", 3).replace("[agent.asr]", '[agent.asr]\nvendor = "local"')
     text = text.replace("[agent.tts]", '[agent.tts]\nvendor = "local"')
@@ -221,6 +238,9 @@ def test_mistakes_are_named_with_their_line(base: EngineConfig, text: str, error
         "[agent.mllm]\nurl = 'wss://me:123456@host/'\n",
         "[agent.mllm]\napi_key = '123456'\nvendor = 'nobody'\n",
         CASCADE + "api_key = '123456'\nurl = 'x'\n",
+        "[atem.encryption]\nmode = 1\nkey = 123456\n",
+        "[atem.encryption]\nsalt = 123456\n",
+        "[[agent.llm.mcp_servers]]\nname = 'a'\nendpoint = 'http://h/'\nheaders = {Authorization = 123456}\n",
     ],
 )
 def test_no_complaint_shows_a_secret(base: EngineConfig, text: str) -> None:
