@@ -2,18 +2,15 @@
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 
 import structlog
 
 from ai_engine.config import EngineConfig
-from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent
+from ai_engine.config.agent_file import AgentFile, Stamp, read_agent, read_text, stamps
 from ai_engine.config.agent_merge import with_agent
 from ai_engine.errors import ConfigError
 from ai_engine.switchboard.models import AgentInfo
@@ -21,9 +18,6 @@ from ai_engine.switchboard.models import AgentInfo
 log = structlog.get_logger(__name__)
 
 _VERSION_DIGITS = 12
-
-Stamp = tuple[int, int, int]
-"""Of a file: another one after each change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +85,12 @@ class LiveConfig:
 
     def poll(self) -> None:
         """Look at the files, and read anew what has changed; blocks. One thread at a time."""
-        if self.folder is None or (stamps := self._looked(self.folder)) == self._stamps:
+        if self.folder is None or (found := self._looked(self.folder)) == self._stamps:
             return
-        changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
-        read = {path: file for path, file in self._read.items() if path in stamps}
+        changed = [path for path, stamp in found.items() if self._stamps.get(path) != stamp]
+        read = {path: file for path, file in self._read.items() if path in found}
         read |= {path: _file(path, self._read.get(path)) for path in changed}
-        self._stamps = stamps
+        self._stamps = found
         if read == self._read:
             return
         self._read = read
@@ -107,14 +101,14 @@ class LiveConfig:
     def _looked(self, folder: Path) -> Mapping[Path, Stamp]:
         """As before where the folder cannot be looked at: agents do not vanish for that."""
         try:
-            stamps = _stamps(folder)
+            found = stamps(folder)
         except OSError as error:
             if self._trouble != (trouble := str(error)):
                 self._trouble = trouble
                 log.error("agents' files cannot be looked at, agents stay as they are", error=trouble)
             return self._stamps
         self._trouble = ""
-        return stamps
+        return found
 
 
 def with_agents(config: EngineConfig) -> EngineConfig:
@@ -123,7 +117,7 @@ def with_agents(config: EngineConfig) -> EngineConfig:
     if config.studio is None:
         return config
     try:
-        files = [_file(path, None) for path in _stamps(config.studio.agents)]
+        files = [_file(path, None) for path in stamps(config.studio.agents)]
     except OSError as error:
         raise ConfigError(f"studio.agents: {error}") from error
     state = _merged(config, files, {})
@@ -153,29 +147,12 @@ def _merged(config: EngineConfig, read: Iterable[AgentFile], used: Mapping[str, 
     return _State(config, files, errors)
 
 
-def _stamps(folder: Path) -> dict[Path, Stamp]:
-    """Raises OSError where it cannot be looked at; one that is not there is empty."""
-    found: dict[Path, Stamp] = {}
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return found
-    for entry in entries:
-        path = Path(entry.path)
-        if path.suffix in SUFFIXES and not entry.name.startswith("."):
-            with suppress(FileNotFoundError):  # taken away this moment
-                stat = entry.stat()
-                if S_ISREG(stat.st_mode):
-                    found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return found
-
-
 def _file(path: Path, before: AgentFile | None) -> AgentFile:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return AgentFile(path.stem, path, "", problems=(f"{path}:1: cannot be read: {error}",))
-    return before if before is not None and before.text == text else read_agent(path, text)
+        text = read_text(path)
+    except ConfigError as error:
+        return AgentFile(path.stem, path, "", problems=(str(error),))
+    return before if before is not None and text and before.text == text else read_agent(path, text)
 
 
 def _tell(before: _State, now: _State) -> None:

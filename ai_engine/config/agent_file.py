@@ -1,10 +1,13 @@
 """One agent in a file of its own: read and checked."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from pydantic import SecretStr
 
@@ -27,6 +30,11 @@ SUFFIXES = (".toml", ".yaml")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}", re.ASCII)
 _VERSION_DIGITS = 12
+_MOST_CHARACTERS = 256 * 1024
+"""Of a file: whoever writes more means no agent, and reading it would hold calls up."""
+
+Stamp = tuple[int, ...]
+"""Of a file: another one after each change."""
 _SECRETS_GO = "write the name of a variable of .env: `key: NAME` for a provider, `${NAME}` for a tool"
 
 
@@ -84,6 +92,47 @@ def wrong_name(name: str) -> str | None:
     if _NAME.fullmatch(name):
         return None
     return f"{name!r} is no name for an agent's file: small letters, digits, - and _, up to 41 of them"
+
+
+def stamps(folder: Path) -> dict[Path, Stamp]:
+    """The agents' files of a folder, and whatever is called as they are and cannot be looked at. Raises OSError for the
+    folder; one that is not there is empty."""
+    found: dict[Path, Stamp] = {}
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        path = Path(entry.path)
+        if path.suffix in SUFFIXES and not entry.name.startswith("."):
+            with suppress(FileNotFoundError):  # taken away this moment
+                if (stamp := _stamp(entry)) is not None:
+                    found[path] = stamp
+    return found
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
+    """None for what is no file; empty for what cannot be looked at, and will not be read either."""
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return ()
+    # Of the times the second: nobody can set it, and it changes with the permissions, too.
+    return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino) if S_ISREG(stat.st_mode) else None
+
+
+def read_text(path: Path) -> str:
+    """What it says. Raises ConfigError."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}:1: cannot be read: {error}") from error
+    if len(text) > _MOST_CHARACTERS:
+        raise ConfigError(f"{path}:1: cannot be read: there are more than {_MOST_CHARACTERS} characters")
+    return text
 
 
 def read_agent(path: Path, text: str, *, strict: bool = False) -> AgentFile:

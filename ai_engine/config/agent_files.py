@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ai_engine.config import agent_templates
 from ai_engine.config.agent_edit import edited
-from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, wrong_name
+from ai_engine.config.agent_file import SUFFIXES, AgentFile, read_agent, read_text, stamps, wrong_name
 from ai_engine.config.agent_merge import with_agent
 from ai_engine.config.model import EngineConfig
 from ai_engine.errors import ConfigError
@@ -37,9 +37,7 @@ class AgentFiles:
     def list(self) -> Sequence[AgentFile]:
         """All of them by name, those with problems, too."""
         try:
-            paths = sorted(path for path in self.directory.iterdir() if _is_agent(path))
-        except FileNotFoundError:
-            return []
+            paths = sorted(stamps(self.directory))
         except OSError as error:
             raise ConfigError(f"{self.directory}: cannot be read: {error}") from error
         return self._fitted([self._read(path) for path in paths])
@@ -69,7 +67,7 @@ class AgentFiles:
         was then."""
         with self._locked():
             path = self._known(name)
-            suffix, text = (path.suffix, _read_text(path)) if source is None else _text_of(source)
+            suffix, text = (path.suffix, read_text(path)) if source is None else _text_of(source)
             if sets:
                 text = edited(suffix, text, sets)
             to = path.with_suffix(suffix)
@@ -97,7 +95,7 @@ class AgentFiles:
 
     def _read(self, path: Path) -> AgentFile:
         try:
-            return read_agent(path, _read_text(path), strict=self._strict)
+            return read_agent(path, read_text(path), strict=self._strict)
         except ConfigError as error:
             return AgentFile(path.stem, path, "", problems=(str(error),))
 
@@ -142,10 +140,6 @@ class AgentFiles:
             os.close(folder)
 
 
-def _is_agent(path: Path) -> bool:
-    return path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
 def _check_name(name: str) -> None:
     if (why := wrong_name(name)) is not None:
         raise ConfigError(why)
@@ -163,14 +157,7 @@ def _text_of(source: Path) -> tuple[str, str]:
     suffix = ".yaml" if source.suffix == ".yml" else source.suffix
     if suffix not in SUFFIXES:
         raise ConfigError(f"{source}: an agent's file ends with .toml (a convo.toml) or .yaml")
-    return suffix, _read_text(source)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}:1: cannot be read: {error}") from error
+    return suffix, read_text(source)
 
 
 def _write(path: Path, text: str, *, secret: bool, like: Path | None = None) -> None:

@@ -1,5 +1,6 @@
 """Agents' files as the engine sees them: a change is for the next call, and a mistake harms no other agent."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ai_engine.__main__ import main
 from ai_engine.app.live_config import LiveConfig
 from ai_engine.config import load
+from ai_engine.config.agent_files import AgentFiles
 from ai_engine.switchboard.models import AgentInfo
 
 FILE = Path("c.yaml")
@@ -170,6 +172,49 @@ def test_check_names_mistakes_in_agents_files(
     [first, second] = capsys.readouterr().err.splitlines()
     assert first.startswith("agents/bad.toml:2: agent.x: unknown key")
     assert second.startswith("agents/worse.yaml:1: provider: there is no provider 'nobody'")
+
+
+def test_a_file_that_cannot_be_looked_at_is_in_nobody_elses_way(folder: Path) -> None:
+    (folder / "shop.yaml").write_text("greeting: Hello.\n")
+    (folder / "round.yaml").symlink_to("round.yaml")
+    live = live_of()
+    assert live.now.agents.keys() == {"base", "shop"}
+    assert "agents/round.yaml:1: cannot be read" in info(live, "round").error
+    (folder / "other.yaml").write_text("greeting: Hello.\n")
+    live.poll()
+    assert live.now.agents.keys() == {"base", "other", "shop"}
+    assert [(file.name, not file.problems) for file in AgentFiles(folder).list()] == [
+        *(("other", True), ("round", False), ("shop", True))
+    ]
+    live.close()
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(folder: Path) -> None:
+    file = folder / "shop.yaml"
+    file.write_text("greeting: One.\n")
+    was = file.stat()
+    live = live_of()
+    file.write_text("greeting: Two.\n")
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # as rsync --inplace --times does
+    live.poll()
+    assert live.now.greeting("shop") == "Two."
+    live.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"\xef\xbb\xbf[agent.llm]\r\nvendor = 'local'\r\n", "agents/shop.toml:1: agent: a cascade needs"),
+        (b"# " + b"x" * 300_000, "agents/shop.toml:1: cannot be read: there are more than 262144 characters"),
+        (b"x = '\xff'", "agents/shop.toml:1: cannot be read: 'utf-8' codec can't decode"),
+    ],
+)
+def test_what_a_file_is_made_of(folder: Path, content: bytes, error: str) -> None:
+    (folder / "shop.toml").write_bytes(content)
+    live = live_of()
+    assert info(live, "shop").error.startswith(error)
+    assert AgentFiles(folder).read("shop").error.startswith(error)
+    live.close()
 
 
 def test_a_folder_that_cannot_be_looked_at_takes_no_agent_away(folder: Path) -> None:
