@@ -31,9 +31,12 @@ def with_agent(config: EngineConfig, file: AgentFile, *, secrets: bool = True) -
             ),
         }
     )
-    if found := [(_inside(file.name, place), why) for place, why in merged.contradictions()]:
+    # The others have been looked at before, and what is added does them no harm: it would take seconds for hundreds.
+    few = {name: merged.agents[name] for name in (config.default_agent, file.name) if name in merged.agents}
+    alone = merged.model_copy(update={"agents": few})
+    if found := [(_inside(file.name, place), why) for place, why in alone.contradictions()]:
         raise ConfigError("\n".join(file.located(found)))
-    return merged.model_copy(update={"secrets": _secrets(merged, file)}) if secrets else merged
+    return merged.model_copy(update={"secrets": _secrets(alone, file)}) if secrets else merged
 
 
 def _taken(config: EngineConfig, name: str, section: AgentFileSection) -> Iterator[tuple[Place, str]]:
