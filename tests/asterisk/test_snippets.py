@@ -133,7 +133,7 @@ def test_answering_machines_are_told_apart_as_on_the_trial(name: str) -> None:
 async def test_calls_over_our_trunks_reach_the_human_without_an_engine_and_wrong_numbers_are_refused(
     start_asterisk: StartAsterisk, make_phone: MakePhone, tmp_path: Path
 ) -> None:
-    # With an engine: test_trunks, over the trial's.
+    # With an engine: test_trunks_real, over the trial's.
     snippet = _snippet("extensions-offhook.conf").replace("= PJSIP/reception", "= Local/human@trial")
     door = "[door]\nexten => 300,1,Goto(offhook-number,+15551230001,1)\nexten => 404,1,Goto(offhook-number,unknown,1)"
     trial = _start(start_asterisk, "numbers", "door", snippet, door)

@@ -1,4 +1,4 @@
-"""The keeper of trunks against an Asterisk in memory that breaks down at will; a real one is in test_trunks."""
+"""The keeper of trunks against an Asterisk in memory that breaks down at will; a real one is in test_trunks_real."""
 
 import asyncio
 import base64
