@@ -45,7 +45,7 @@ class AgentsPane(FilteredPane):
         rows = [self._row(name) for name in self.studio.agent_names()]
         table.show([row for row in rows if self.wanted in " ".join(row.cells).lower()])
         empty = self.query_one(".empty", Words)
-        empty.display = not table.row_count
+        empty.display = table.is_bare
         empty.say(self._emptiness())
         self.query_one(".about", Words).say("\n".join(self._about(table.selected)))
 

@@ -54,7 +54,7 @@ class CallsPane(CallVerbs, FilteredPane):
         table = self.query_one(CallRows)
         table.show([row for row in self._rows(now) if self.wanted in " ".join(row.cells).lower()])
         empty = self.query_one(".empty", Words)
-        empty.display = not table.row_count
+        empty.display = table.is_bare
         empty.say(self._emptiness())
         call = self.this_call()
         detail = self.query_one(".detail", Words)

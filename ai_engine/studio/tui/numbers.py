@@ -48,7 +48,7 @@ class NumbersPane(FilteredPane):
         table = self.query_one(Rows)
         table.show([row for row in map(self._row, self.board.numbers) if self.wanted in " ".join(row.cells).lower()])
         empty = self.query_one(".empty", Words)
-        empty.display = not table.row_count
+        empty.display = table.is_bare
         empty.say(self._emptiness())
         number = self._selected()
         trouble = [self.board.number_trouble] if self.board.number_trouble else []

@@ -49,6 +49,11 @@ class Rows(DataTable[Text]):
         """The key of the row; empty where there is none."""
         return self._shown[self.cursor_row].key if 0 <= self.cursor_row < len(self._shown) else ""
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it was told of no rows; those it was told of may not yet have been laid down."""
+        return not self._shown
+
     def show(self, rows: Sequence[Row]) -> None:
         if [row.key for row in rows] != [row.key for row in self._shown]:
             self._lay_down(rows)
