@@ -98,6 +98,9 @@ class _Mapping:
             self.out.put((*place, "url"), address, (*source, "url"))
             if model := url.query.get("model"):
                 params.setdefault("model", model)
+            if url.query.keys() - {"model"}:
+                why = "what follows the question mark is not passed on, but for `model`"
+                self.out.odd.append(((*source, "url"), why))
         self._key(place, table, params, source)
         if (instructions := params.pop("instructions", None)) is not None:
             self.out.put(("prompt",), instructions, (*source, "params", "instructions"))

@@ -42,7 +42,7 @@ def not_applicable(written: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
         value: Any = written
         for key in place:
             value = value.get(key) if isinstance(value, Mapping) else None
-        if value not in (None, False):
+        if value is not None and value is not False:
             yield place, why
     for table in ("sal", "parameters"):
         for key in written.get(table, {}):

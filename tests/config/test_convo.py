@@ -124,6 +124,14 @@ modalities = ["audio"]
     assert "hush" not in f"{config!r}{file!r}"
 
 
+def test_whatever_does_nothing_is_told() -> None:
+    file = agent("[atem]\nrtc_user_id = 0\n[agent.mllm]\nurl = 'wss://h/v1/realtime?model=m&key=s3cret'\n")
+    assert file.not_applicable == (
+        "atem.rtc_user_id: there is no RTC channel here: sound comes from Asterisk",
+        "agent.mllm.url: what follows the question mark is not passed on, but for `model`",
+    )
+
+
 def test_mcp_servers(base: EngineConfig) -> None:
     text = (
         CASCADE
