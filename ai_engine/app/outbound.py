@@ -303,6 +303,9 @@ class Outbound:
         if policy == "reject":
             raise AsteriskError(f"{number} calls back (call_agent.manners.callbacks is reject)")
         errand = self._assignment(record, "")
+        if errand.agent not in self._agents():
+            log.warning("somebody calls back an agent that is no more", caller=number, agent=errand.agent)
+            return None
         return replace(errand, greeting="", instructions=f"They call you back.\n{errand.instructions}", machine=False)
 
     # ----------------------------------------------------------------------------------------------------------

@@ -173,6 +173,22 @@ async def test_whoever_calls_back_is_known_however_their_number_is_written(tmp_p
         assert await desk.callback("anonymous") is None
 
 
+async def test_who_calls_back_an_agent_that_is_no_more_is_an_ordinary_caller(tmp_path: Path) -> None:
+    port, there = free_port(), ["assistant", "promotion"]
+    config = configuration(tmp_path, port, manners={"windows": [], "callbacks": "resume"})
+    assert config.call_agent is not None
+    desk = Outbound(config, config.call_agent, "test", agents=lambda: there)
+    await open_it(desk)
+    try:
+        await dialed(port, agent="promotion")
+        assert (errand := await desk.callback("+15550100")) is not None
+        assert errand.agent == "promotion"
+        there.remove("promotion")
+        assert await desk.callback("+15550100") is None
+    finally:
+        await desk.close()
+
+
 async def test_a_call_that_was_canceled_is_none_to_call_back_about(tmp_path: Path) -> None:
     port = free_port()
     config = configuration(tmp_path, port, manners={"windows": [], "callbacks": "reject"})
