@@ -29,7 +29,7 @@ def next_step(config: EngineConfig, provider: str, agent: str, error: ProviderEr
     names = ", ".join(named) or f"providers.{provider}"
     where = f"at {urls}" if urls else "of the vendor"
     if error.status in _KEY_REFUSED:
-        key = f"put a valid key into {keys} (.env or the environment)" if keys else f"look at the access rules {where}"
+        key = f"put a valid key into {_places(config, settings)}" if keys else f"look at the access rules {where}"
         return f"{key}, and see that it may use {', '.join(named)}" if named and error.status == 403 else key  # noqa: PLR2004
     if error.status in _NO_CREDIT:
         return f"the account{f' of {keys}' if keys else ''} has reached its limit: look at its credit and its plan"
@@ -59,6 +59,14 @@ def printable(config: EngineConfig, provider: str, text: str) -> str:
 def public(url: str) -> str:
     """Without user, password, query and fragment."""
     return str(URL(url).with_user(None).with_query(None).with_fragment(None))
+
+
+def _places(config: EngineConfig, settings: Section) -> str:
+    """Where its keys stand."""
+    files = config.secrets.files
+    variables = " and ".join(key for key in keys_of(settings) if key not in files)
+    named = dict.fromkeys(str(files[key]) for key in keys_of(settings) if key in files)
+    return " and ".join((*([f"{variables} (.env or the environment)"] if variables else []), *named))
 
 
 def _values(section: Section, *names: str) -> Iterator[tuple[str, Any]]:

@@ -93,7 +93,8 @@ def _secrets(config: EngineConfig, file: AgentFile) -> Secrets:
             missing.append((place, f"{key} is not set; write it into .env"))
     if missing:
         raise ConfigError("\n".join(file.located(missing)))
-    return secrets.model_copy(update={"keys": keys})
+    files = {**secrets.files, **dict.fromkeys(file.keys, file.path)}
+    return secrets.model_copy(update={"keys": keys, "files": files})
 
 
 def _named(config: EngineConfig, key: str, place: Place) -> Place:

@@ -284,6 +284,8 @@ class Secrets(Section):
     ari_password: SecretStr
     keys: Mapping[str, SecretStr] = {}
     """Of the providers, by the name of their variable."""
+    files: Mapping[str, Path] = {}
+    """Where those of ``keys`` stand that stand in an agent's file."""
     given: Mapping[str, SecretStr] = {}
     """Everything that was given, where agents' files may need more of it than the file does."""
 

@@ -20,6 +20,8 @@ from ai_engine.app.check import Outcome, Trial, check_providers, providers_in_us
 from ai_engine.app.check_voice import Sentence, read_sentence
 from ai_engine.audio.format import SLIN8, SLIN16, AudioFormat
 from ai_engine.config import EngineConfig, load
+from ai_engine.config.agent_file import read_agent
+from ai_engine.config.agent_merge import with_agent
 from ai_engine.errors import ConfigError, ProviderError
 from tests.fakes.call_parts import ScriptedAgent
 from tests.fakes.openai_realtime import OpenAIRealtimeServer
@@ -142,6 +144,16 @@ async def test_a_key_that_is_refused(tmp_path: Path) -> None:
     assert outcome.stage == "connect"
     assert "401" in outcome.problem
     assert outcome.next_step == "put a valid key into OPENAI_API_KEY (.env or the environment)"
+
+
+async def test_a_key_that_stands_in_an_agents_file(tmp_path: Path) -> None:
+    async with OpenAIRealtimeServer(SCENARIO, key="another").listening() as server:
+        text = f'[agent.mllm]\nvendor = "openai"\nurl = "{server.url}"\napi_key = "{KEY}"\n'
+        config = with_agent(configured(tmp_path), read_agent(Path("agents/shop.toml"), text))
+        outcome = await only(config, "shop.mllm")
+    assert "401" in outcome.problem
+    assert outcome.next_step == "put a valid key into agents/shop.toml"
+    assert KEY not in outcome.problem
 
 
 async def test_a_model_that_is_no_more(tmp_path: Path) -> None:
