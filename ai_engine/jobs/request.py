@@ -101,7 +101,9 @@ class CallRequest(Wire):
     """How long the conversation may last, no longer than the engine's own limit."""
     variables: (
         Annotated[
-            dict[Annotated[str, Field(pattern=r"^\w{1,40}$")], Annotated[str, Field(max_length=500)]],
+            dict[
+                Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")], Annotated[str, Field(max_length=500)]
+            ],
             Field(max_length=50),
         ]
         | None

@@ -76,7 +76,9 @@ class StudioCall(Wire):
     """One of our numbers; absent: the first one."""
     ring_seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     max_seconds: Annotated[float, Field(gt=0, le=4 * 3600)] | None = None
-    variables: dict[Annotated[str, Field(pattern=r"^\w{1,40}$")], Annotated[str, Field(max_length=500)]] = {}
+    variables: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,39}$")], Annotated[str, Field(max_length=500)]
+    ] = {}
     """What greeting and prompt may say as `{name}`."""
 
 

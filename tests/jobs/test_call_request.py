@@ -68,6 +68,9 @@ def test_a_number_is_kept_without_what_people_write_between() -> None:
             "channel, provider, room cannot be set",
         ),
         ({"goal": None, "ownWords": True, "variables": {"a b": "c"}}, "should match pattern"),
+        # No greeting and no prompt could say those.
+        ({"goal": None, "ownWords": True, "variables": {"1st": "c"}}, "should match pattern"),
+        ({"goal": None, "ownWords": True, "variables": {"größe": "c"}}, "should match pattern"),
         ({"goal": None, "ownWords": True, "variables": {"a": "c" * 501}}, "at most 500"),
         ({"goal": None, "ownWords": True, "variables": {f"a{n}": "c" for n in range(51)}}, "at most 50"),
         ({"maxAttempts": 0}, "greater than or equal to 1"),
