@@ -90,7 +90,7 @@ def _secrets(config: EngineConfig, file: AgentFile) -> Secrets:
         else:
             own = kind == "tools" or rest[0] in getattr(file.section, str(kind))
             place = _inside(file.name, _named(config, key, (kind, *rest))) if own else ("provider",)
-            missing.append((place, f"{key} is not set; write it into .env"))
+            missing.append((place, f"{key} is not set; write it into .env, which is read when the engine starts"))
     if missing:
         raise ConfigError("\n".join(file.located(missing)))
     files = {**secrets.files, **dict.fromkeys(file.keys, file.path)}
