@@ -22,10 +22,10 @@ _CONVO_WORDS = {"greeting": "greeting_message", "language": "language"}
 
 def edited(suffix: str, text: str, sets: Mapping[str, str]) -> str:
     """``text`` with the values of the dotted keys of ``sets``; `null` takes a key away. Raises ConfigError."""
-    values = {key: _value(key, value) for key, value in sets.items()}
     try:
+        values = {key: _value(key, value) for key, value in sets.items()}
         return _toml(text, values) if suffix == ".toml" else _yaml(text, values)
-    except (YAMLError, TOMLKitError) as error:
+    except (YAMLError, TOMLKitError, RecursionError, ValueError) as error:
         raise ConfigError(f"the file cannot be changed: {error}") from error
 
 

@@ -130,9 +130,13 @@ def read_text(path: Path) -> str:
             text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}:1: cannot be read: {error}") from error
-    if len(text) > _MOST_CHARACTERS:
-        raise ConfigError(f"{path}:1: cannot be read: there are more than {_MOST_CHARACTERS} characters")
+    _check_size(path, text)
     return text
+
+
+def _check_size(path: Path, text: str) -> None:
+    if len(text) > _MOST_CHARACTERS:
+        raise ConfigError(f"{path}:1: there are more than {_MOST_CHARACTERS} characters")
 
 
 def read_agent(path: Path, text: str, *, strict: bool = False) -> AgentFile:
@@ -140,6 +144,7 @@ def read_agent(path: Path, text: str, *, strict: bool = False) -> AgentFile:
     if (why := wrong_name(path.stem)) is not None:
         return AgentFile(path.stem, path, text, problems=(f"{path}:1: {why}",))
     try:
+        _check_size(path, text)
         return _toml(path, text, strict) if path.suffix == ".toml" else _yaml(path, text)
     except ConfigError as error:
         return AgentFile(path.stem, path, text, problems=tuple(str(error).splitlines()))

@@ -136,6 +136,9 @@ def test_values_of_a_convo_toml(files: AgentFiles) -> None:
         ({"greeting.x": "1"}, "greeting.x: there is nothing of that name to be changed"),
         ({"": "1"}, "'' is no key"),
         ({"tools.7": "hangup"}, "tools.7: there is nothing of that name to be changed"),
+        ({"idle_seconds": "9" * 5000}, "the file cannot be changed: Exceeds the limit"),
+        ({".".join("a" * 1200): "1"}, "the file cannot be changed: maximum recursion depth exceeded"),
+        ({"greeting": "x" * 300_000}, "x.yaml:1: there are more than 262144 characters"),
     ],
 )
 def test_a_wrong_change_changes_nothing(files: AgentFiles, sets: dict[str, str], error: str) -> None:
