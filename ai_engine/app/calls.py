@@ -49,6 +49,8 @@ AgentMaker = Callable[[AudioFormat], Agent]
 
 
 _FOLLOW_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
+"""A caller waits no longer for a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,12 @@ class CallFactory:
     async def refresh(self) -> "Snapshot":
         """``now``, once the agents' files have been looked at."""
         try:
-            if await self._live.refresh() is not self.now.config:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                config = await self._live.refresh()
+            if config is not self.now.config:
                 await self._renew()
+        except TimeoutError:
+            log.error("agents' files take too long to be looked at, calls go on with those before")
         except Exception:  # noqa: BLE001 - whatever a file does, it must not keep a call from being held
             log.exception("agents' files cannot be taken in, calls go on with those before")
         return self.now

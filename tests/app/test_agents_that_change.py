@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -137,6 +138,18 @@ async def test_a_mistake_in_a_file_holds_no_call_up(folder: Path, monkeypatch: p
         (folder / "shop.yaml").write_text("greeting: [")
         async with world.caller() as agent:
             assert agent.briefings[0].greeting == "One."
+
+
+async def test_a_disk_that_hangs_holds_no_call_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "shop.yaml").write_text("greeting: One.\n")
+    answers = threading.Event()
+    async with World(folder).running(monkeypatch, "shop") as world:
+        monkeypatch.setattr(world.app._live, "poll", answers.wait)
+        try:
+            async with world.caller() as agent:
+                assert agent.briefings[0].greeting == "One."
+        finally:
+            answers.set()
 
 
 async def test_a_provider_that_comes_with_a_file_is_tried_before_a_caller_needs_it(
