@@ -76,6 +76,8 @@ class Carrier:
         self._assign = assign
         self._clock = clock
         self._chance = chance
+        self._waits_for: dict[str, str] = {}
+        """The trunk for a line of which a call waits; which is the first of them may change meanwhile."""
         self.live: dict[str, Attempt] = {}
         """Attempts that this engine holds, by call id."""
 
@@ -109,7 +111,9 @@ class Carrier:
         return None
 
     async def queue_of(self, call_id: str) -> str:
-        return await self._lines.queue_of(self._lines.trunk_of(await self._record(call_id)))
+        trunk = self._lines.trunk_of(await self._record(call_id))
+        self._waits_for[call_id] = trunk
+        return await self._lines.queue_of(trunk)
 
     async def begin(self, call_id: str, number: int) -> bool:
         with self._bell.ear(call_id) as ear:
@@ -214,6 +218,7 @@ class Carrier:
         self._bell.ring(call_id)
 
     async def settle(self, call_id: str) -> bool:
+        self._waits_for.pop(call_id, None)
         settled = await asyncio.to_thread(self._store.settle, call_id)
         if settled is None:
             return False
@@ -294,8 +299,8 @@ class Carrier:
     async def _may_dial_now(self, record: CallRecord, number: int) -> bool:
         if await self._is_refused(record):
             return False
-        now = self._clock()
-        if self._opens(record, now) == now:
+        now, trunk = self._clock(), self._lines.trunk_of(record)
+        if self._opens(record, now) == now and self._waits_for.get(record.id, trunk) == trunk:
             return True
         await asyncio.to_thread(self._store.put_off, record.id, number)
         return False

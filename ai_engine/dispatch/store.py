@@ -199,7 +199,7 @@ class Store:
             self._move(connection, call_id, number, PUT_OFF, "queued")
 
     def put_off(self, call_id: str, number: int) -> None:
-        """It has got a line, and may not be dialled at this hour: the line is for others."""
+        """It has got a line, and may not be dialled at this hour, or over it: the line is for others."""
         with self._database.transaction() as connection:
             self._move(connection, call_id, number, "queued", PUT_OFF)
 

@@ -9,8 +9,10 @@ from dbos import DBOS
 
 from ai_engine.dispatch import workflows
 from ai_engine.jobs.ports import RequestRefused
+from ai_engine.jobs.record import CallRecord
 from ai_engine.jobs.settings import Trunk
 from ai_engine.jobs.status import Status
+from tests.dispatch.test_calls_carried_through import hang_up
 from tests.fakes.desks import open_desk
 from tests.fakes.toy_network import ANSWERED, BUSY, DONE, ToyNetwork
 
@@ -83,6 +85,30 @@ async def test_who_waits_for_a_trunk_that_goes_is_told_at_once(tmp_path: Path) -
         assert still.status is Status.IN_PROGRESS
         assert not network.ended
         assert len(network.dialed) == 2
+
+
+async def test_who_waited_for_a_line_of_another_trunk_waits_for_one_of_its_own(tmp_path: Path) -> None:
+    trunks, network = Trunks({NUMBER: trunk(NUMBER)}), ToyNetwork([[ANSWERED]] * 3, id="asterisk")
+    async with open_desk(tmp_path, SETTINGS, network, trunks=trunks) as desk:
+
+        async def talking(call_id: str) -> CallRecord:
+            return await desk.until(call_id, lambda record: record.status is Status.IN_PROGRESS)
+
+        first = await talking((await desk.call()).id)
+        waiting = await desk.call()
+        del trunks[NUMBER]
+        trunks |= {OTHER: trunk(OTHER), NUMBER: trunk(NUMBER)}
+        await desk.dispatch.renew_trunks()
+        second = await talking((await desk.call()).id)
+        await hang_up(desk, first)
+        # It gets the line it has waited for, and goes to wait for another.
+        async with asyncio.timeout(20):
+            while len(await DBOS.list_workflows_async(workflow_id_prefix=f"{waiting.id}-")) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert [attempt.trunk for attempt in network.attempts] == [NUMBER, OTHER]
+        await hang_up(desk, second)
+        await talking(waiting.id)
+        assert [attempt.trunk for attempt in network.attempts] == [NUMBER, OTHER, OTHER]
 
 
 async def test_who_waited_for_a_trunk_that_went_while_nobody_ran_is_told(tmp_path: Path) -> None:
