@@ -35,7 +35,7 @@ def _server(text: str) -> str:
 
 def _base(text: str) -> str:
     if "?" in text or "#" in text:
-        raise ValueError(f"{text!r} must not have a query or a fragment, since paths are added to it")
+        raise ValueError("must not have a query or a fragment, since paths are added to it")  # which may be secret
     return text
 
 

@@ -248,6 +248,7 @@ def test_mistakes_are_named_with_their_line(base: EngineConfig, text: str, error
         CASCADE + "api_key = '123456'\nurl = 'x'\n",
         "[atem.encryption]\nmode = 1\nkey = 123456\n",
         "[atem.encryption]\nsalt = 123456\n",
+        CASCADE + "[[agent.llm.mcp_servers]]\nname = 'a'\nendpoint = 'http://h/?token=123456'\n",
         "[[agent.llm.mcp_servers]]\nname = 'a'\nendpoint = 'http://h/'\nheaders = {Authorization = 123456}\n",
     ],
 )
