@@ -1,8 +1,10 @@
 """What `studio config` does."""
 
 import logging
+import re
 from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Any
 
 from ai_engine.config import EngineConfig
 from ai_engine.config.agent_files import AgentFiles
@@ -13,6 +15,9 @@ from ai_engine.studio.errors import OK, USAGE
 from ai_engine.studio.output import calm_logs, remark, say, show_json
 from ai_engine.studio.where import Where
 from ai_engine.studio.whole_config import whole_config, with_agents
+
+_ADDRESS = re.compile(r"(https?|wss?)://\S+$")
+_MASK = "**********"
 
 
 def show_config(where: Where) -> int:
@@ -25,8 +30,29 @@ def show_config(where: Where) -> int:
     plain = whole.config.model_dump(mode="json", exclude={"secrets", "call_agent"})
     if whole.config.call_agent is not None:
         plain["call_agent"] = shown(whole.config.call_agent)
-    show_json(plain)
+    show_json(_masked(plain))
     return OK
+
+
+def _masked(value: Any) -> Any:
+    """Without what may be secret though it stands in the file: headers and environments of tools, queries of URLs."""
+    if isinstance(value, dict):
+        return {
+            key: {name: _veiled(text) for name, text in inside.items()}
+            if key in ("headers", "env") and isinstance(inside, dict)
+            else _masked(inside)
+            for key, inside in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(one) for one in value]
+    if isinstance(value, str) and _ADDRESS.match(value):
+        address, mark, _ = value.partition("?")
+        return f"{address}?…" if mark else value
+    return value
+
+
+def _veiled(text: Any) -> Any:
+    return text if "${" in str(text) else _MASK
 
 
 def show_schema() -> int:

@@ -173,6 +173,27 @@ def test_the_configuration_is_shown_without_secrets(house: House) -> None:
     assert "a-secret" not in shown.out + shown.err
 
 
+def test_what_people_write_beside_a_secrets_name_is_not_shown(house: House) -> None:
+    (house.folder / "secretive.yaml").write_text(
+        """\
+default_agent: a
+agents: {a: {}}
+tools:
+  mcp:
+    far: {url: 'http://127.0.0.1:1/mcp', headers: {Authorization: Bearer s3cret, X-Key: '${A_KEY}'}}
+    near: {command: "true", env: {PASSWORD: s3cret}}
+providers: {local: {url: 'ws://127.0.0.1:1/v1?token=s3cret'}}
+"""
+    )
+    house.environ["OFFHOOK_CONFIG"] = "secretive.yaml"
+    shown = house.studio("config", "show")
+    assert shown.status == 0, shown.err
+    mcp = shown.json["tools"]["mcp"]
+    assert (mcp["far"]["url"], mcp["far"]["headers"]["X-Key"]) == ("http://127.0.0.1:1/mcp", "${A_KEY}")
+    assert shown.json["providers"]["local"]["url"] == "ws://127.0.0.1:1/v1?…"
+    assert "s3cret" not in shown.out + shown.err
+
+
 def test_the_schema_is_that_of_the_repository(house: House) -> None:
     assert json.loads(house.studio("config", "schema").out) == json.loads(
         (ROOT / "config/ai-agent.schema.json").read_text()
