@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import io
 import os
 import signal
 import subprocess
@@ -23,13 +22,14 @@ from ai_engine.config import load
 from ai_engine.host.registry import Entry, Registry
 from ai_engine.jobs.status import Status
 from ai_engine.observe.log_ring import LogRing
-from ai_engine.observe.logs import LogPipe, start_logging
+from ai_engine.observe.logs import LogPipe
 from ai_engine.studio.client import StudioClient
 from ai_engine.switchboard.models import LogLine, StudioCall, StudioEvent
 from ai_engine.switchboard.ports import Refused
 from ai_engine.trunks.number import SipNumber
 from ai_engine.trunks.store import NumberStore
 from ai_engine.web.connection import EngineUnreachable
+from tests.fakes.log_pipe import started
 from tests.waiting import until
 
 FILE = """\
@@ -57,9 +57,8 @@ def unfreeze() -> Iterator[None]:
 
 @pytest.fixture
 def pipe() -> Iterator[LogPipe]:
-    pipe = start_logging("info", "json", io.StringIO())
-    yield pipe
-    pipe.stop()
+    with started() as (pipe, _):
+        yield pipe
 
 
 @asynccontextmanager

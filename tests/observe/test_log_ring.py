@@ -1,7 +1,6 @@
 """The latest lines of the log: through the real pipe, as they are written."""
 
 import asyncio
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
@@ -10,8 +9,9 @@ import pytest
 import structlog
 
 from ai_engine.observe.log_ring import LogRing
-from ai_engine.observe.logs import LogPipe, start_logging
+from ai_engine.observe.logs import LogPipe
 from ai_engine.switchboard.models import LogLine
+from tests.fakes.log_pipe import started
 from tests.waiting import until
 
 JOB = "0f9ab0d2-3d2c-4f62-9d07-000000000001"
@@ -23,10 +23,8 @@ class Colour(Enum):
 
 @pytest.fixture
 def pipe() -> Iterator[LogPipe]:
-    pipe = start_logging("info", "json", io.StringIO())
-    yield pipe
-    pipe.stop()
-    structlog.reset_defaults()
+    with started() as (pipe, _):
+        yield pipe
 
 
 async def read(ring: LogRing, call_id: str = "") -> list[LogLine]:

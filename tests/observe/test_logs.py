@@ -7,34 +7,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import structlog
 
-from ai_engine.observe.logs import CHATTY, LogPipe, redact, start_logging
+from ai_engine.observe.logs import LogPipe, redact
+from tests.fakes.log_pipe import started
 
 Start = Callable[..., tuple[LogPipe, io.StringIO]]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    pipes: list[LogPipe] = []
-    levels = {name: logging.getLogger(name).level for name in (None, *CHATTY)}
-
-    def begin(level: str = "info", format: Literal["console", "json"] = "json") -> tuple[LogPipe, io.StringIO]:
-        stream = io.StringIO()
-        pipes.append(start_logging(level, format, stream))
-        return pipes[-1], stream
-
-    yield begin
-    for pipe in pipes:
-        pipe.stop()
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    structlog.reset_defaults()
+    with ExitStack() as pipes:
+        yield lambda level="info", format="json": pipes.enter_context(started(level, format))
 
 
 def written(pipe: LogPipe, stream: io.StringIO) -> list[dict[str, Any]]:
