@@ -87,6 +87,8 @@ class Board:
         self.log: deque[LogLine] = deque(maxlen=_MOST_LINES)
         self.logged = 0
         """How many lines have come; the deque holds the last of them."""
+        self.logs = 0
+        """Of how many connections: each begins with the latest lines again."""
         self.log_trouble = ""
 
     def find(self, call_id: str) -> Watched | None:
@@ -113,6 +115,13 @@ class Board:
             self.calls[call.call_id] = watched
         for watched in before.values():
             self._over(watched, "the engine has it no longer")
+        self.version += 1
+
+    def log_begins(self) -> None:
+        self.log.clear()
+        self.log_trouble = ""
+        self.logged = 0
+        self.logs += 1
         self.version += 1
 
     def write(self, line: LogLine) -> None:

@@ -103,8 +103,7 @@ class Feed:
 
     async def _log(self, switchboard: Switchboard) -> None:
         board = self._board
-        board.log.clear()
-        board.log_trouble = ""
+        board.log_begins()
         try:
             async with aclosing(switchboard.logs(follow=True)) as lines:  # type: ignore[type-var]
                 async for line in lines:

@@ -27,7 +27,8 @@ class LogPane(FilteredPane):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._written = 0
-        self._filter = ""
+        self._shown = (0, "")
+        """Of which connection, and the filter."""
 
     def compose(self) -> ComposeResult:
         yield RichLog(max_lines=1000, wrap=True, markup=False, highlight=False)
@@ -36,13 +37,13 @@ class LogPane(FilteredPane):
 
     def paint(self, now: datetime) -> None:
         log, board = self.query_one(RichLog), self.board
-        if self.wanted != self._filter or board.logged < self._written:
-            self._filter, self._written = self.wanted, board.logged - len(board.log)
+        if (board.logs, self.wanted) != self._shown:
+            self._shown, self._written = (board.logs, self.wanted), board.logged - len(board.log)
             log.clear()
         fresh = min(board.logged - self._written, len(board.log))
         for line in list(board.log)[len(board.log) - fresh :]:
             text = _line(line)
-            if self._filter in text.plain.lower():
+            if self.wanted in text.plain.lower():
                 log.write(text)
         self._written = board.logged
         self.query_one(".detail", Words).say(self._footing(log.auto_scroll))
@@ -63,7 +64,7 @@ class LogPane(FilteredPane):
         if self.board.log_trouble:
             return self.board.log_trouble
         following = "follows" if follows else "stands still: f follows again"
-        only = f"   only what contains {self._filter!r}: a shows all" if self._filter else ""
+        only = f"   only what contains {self.wanted!r}: a shows all" if self.wanted else ""
         return f"{len(self.board.log)} lines   {following}{only}"
 
 

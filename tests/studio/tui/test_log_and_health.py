@@ -48,6 +48,7 @@ async def test_the_log_stands_once_there_after_a_new_connection(studio: Stage) -
     await studio.shows("no engine since")
     studio.engine.down = False
     await studio.until(lambda: studio.engine.connections == 2)
+    await studio.until(lambda: studio.app.board.logs == 2 and studio.app.board.logged == 6)
     await studio.shows("6 lines", "call came in")
     assert studio.text.count("call came in") == 1
 
