@@ -31,6 +31,8 @@ class Entry:
     """A bearer token of this run, for whoever can read this file."""
     config: str
     """The path of its configuration, absolute."""
+    pid_namespace: str = field(default_factory=lambda: _pid_namespace())
+    """In which ``pid`` is one: that of a container means nothing outside of it."""
 
 
 class Registry:
@@ -56,10 +58,15 @@ class Registry:
         self._path(id).unlink(missing_ok=True)
 
     def living(self) -> list[Entry]:
-        """The first to start comes first; what the dead have left is removed."""
+        """The first to start comes first; what the dead have left is removed. Of another container's engines nobody
+        can say here whether they live: they are left alone."""
         found: list[Entry] = []
         for path, entry in self._entries():
-            if entry is not None and _lives(entry):
+            if entry is None:
+                path.unlink(missing_ok=True)
+            elif entry.pid_namespace != _pid_namespace():
+                continue
+            elif _lives(entry):
                 found.append(entry)
             else:
                 path.unlink(missing_ok=True)
@@ -90,6 +97,12 @@ def started_of(pid: int) -> float:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     return 0.0
+
+
+def _pid_namespace() -> str:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
 
 
 def _lives(entry: Entry) -> bool:

@@ -51,6 +51,16 @@ def test_an_engine_that_was_killed_is_gone_and_its_file_too(
     assert os.listdir(tmp_path / "run") == ["alive.json"]
 
 
+def test_an_engine_of_a_container_is_neither_listed_nor_removed_outside_of_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Its pid is nobody's here, or somebody else's."""
+    registry.enter(entry("contained", 2**22 + 1, pid_namespace="pid:[4026532177]"))
+    registry.enter(entry("ours"))
+    assert [each.id for each in registry.living()] == ["ours"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["contained.json", "ours.json"]
+
+
 def test_an_engine_that_was_killed_and_not_yet_buried_is_gone(
     registry: Registry, sleeper: subprocess.Popen[bytes]
 ) -> None:
