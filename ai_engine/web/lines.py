@@ -31,10 +31,15 @@ async def as_lines(values: AsyncIterator[Wire], quiet_seconds: float = _QUIET_SE
                 await asyncio.sleep(0)
             yield together
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        if (close := getattr(values, "aclose", None)) is not None:
-            await close()
+        # In a task of its own: when the peer has gone, whatever we wait for ourselves is cancelled again and again.
+        await asyncio.shield(asyncio.create_task(_close(values, coming)))
+
+
+async def _close(values: AsyncIterator[Wire], coming: "asyncio.Task[Wire | None]") -> None:
+    coming.cancel()
+    await asyncio.gather(coming, return_exceptions=True)
+    if (close := getattr(values, "aclose", None)) is not None:
+        await close()
 
 
 async def _next(values: AsyncIterator[Wire]) -> Wire | None:

@@ -14,6 +14,7 @@ from openapi_spec_validator import validate
 from pydantic import SecretStr
 
 from ai_engine.jobs.request import Wire
+from ai_engine.observe.live import LiveCalls
 from ai_engine.switchboard.models import EventKind, LogLine, StudioCall, StudioEvent
 from ai_engine.switchboard.ports import Refused
 from ai_engine.web.lines import as_lines
@@ -156,6 +157,23 @@ async def test_five_look_on_and_one_is_cut_off() -> None:
             assert json.loads(await _line(reader))["data"]["text"] == "again"
             writer.close()
         await until(lambda: not board.readers)
+
+
+async def test_who_looks_on_and_leaves_is_let_go() -> None:
+    """With the engine's own readers: one that stays behind would have levels measured with nobody looking."""
+
+    class Watched(ScriptedSwitchboard):
+        def events(self) -> AsyncIterator[StudioEvent]:
+            return live.events()
+
+    live = LiveCalls(lambda _: None)
+    async with studio(Watched()) as (_, http):
+        for _ in range(3):
+            async with http.stream("GET", "/studio/events") as response:
+                async for _ in response.aiter_raw():
+                    break
+                await until(lambda: live.watched)
+            await until(lambda: not live.watched)
 
 
 async def test_who_does_not_read_holds_up_nobody() -> None:
