@@ -62,13 +62,12 @@ class Registry:
         can say here whether they live: they are left alone."""
         found: list[Entry] = []
         for path, entry in self._entries():
-            if entry is None:
-                path.unlink(missing_ok=True)
-            elif entry.pid_namespace != _pid_namespace():
+            if entry is not None and entry.pid_namespace != _pid_namespace():
                 continue
-            elif _lives(entry):
+            if entry is not None and _lives(entry):
                 found.append(entry)
-            else:
+                continue
+            with suppress(OSError):  # where we may only look
                 path.unlink(missing_ok=True)
         return sorted(found, key=lambda entry: (entry.process_started, entry.id))
 
@@ -76,8 +75,8 @@ class Registry:
         for path in sorted(self._directory.glob("*.json")):
             try:
                 yield path, _ENTRY.validate_json(path.read_bytes(), strict=True)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, PermissionError):
+                continue  # gone just now, or another user's engine: we could not ask it either
             except ValueError:
                 yield path, None
 

@@ -61,6 +61,23 @@ def test_an_engine_of_a_container_is_neither_listed_nor_removed_outside_of_it(
     assert sorted(os.listdir(tmp_path / "run")) == ["contained.json", "ours.json"]
 
 
+def test_another_users_engine_hides_nobodys(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.enter(entry("theirs"))
+    registry.enter(entry("ours"))
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == "theirs.json":  # root, as whom tests may run, reads everything
+            raise PermissionError(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    assert [each.id for each in registry.living()] == ["ours"]
+    assert len(os.listdir(tmp_path / "run")) == 2
+
+
 def test_an_engine_that_was_killed_and_not_yet_buried_is_gone(
     registry: Registry, sleeper: subprocess.Popen[bytes]
 ) -> None:
