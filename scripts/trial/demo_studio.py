@@ -160,11 +160,14 @@ class Story:
         await self.type("calls")
 
     def look_for_the_password(self) -> None:
+        """The trunk is removed by now: Asterisk's own files must not have it any more, nor ever in a log."""
         secret = self._world.carrier.password
-        files = [path for path in self._world.folder.rglob("*") if path.is_file()]
+        folders = (self._world.folder, Path(self._world.trial.run_dir))
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         leaks = [path.name for path in files if secret.encode() in path.read_bytes()]
         leaks += ["studio's own words"] * (secret in "".join(self._said))
-        self.note(f"the password is in none of {len(files)} files (store, logs, records), nor was it shown", not leaks)
+        where = "store, records, logs and Asterisk's own"
+        self.note(f"the password is in none of {len(files)} files ({where}), nor was it shown", not leaks)
 
 
 async def tell(trial: Trial, folder: Path, console: Console, *, shared_folder: bool, carrier: str = "carrier") -> Story:
