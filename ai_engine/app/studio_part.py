@@ -62,7 +62,8 @@ class StudioPart:
         log_ring: LogRing,
     ) -> None:
         """``environ`` may name the key of the store of numbers. Opens nothing."""
-        self.id = f"{socket.gethostname()}-{os.getpid()}"
+        # Two containers may share a host's name, and each have its first process.
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self.live = LiveCalls(self._standing, self._room_of)
         """An ``Observer``."""
         self._config = config
