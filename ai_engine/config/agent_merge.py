@@ -32,7 +32,9 @@ def with_agent(config: EngineConfig, file: AgentFile, *, secrets: bool = True) -
         }
     )
     # The others have been looked at before, and what is added does them no harm: it would take seconds for hundreds.
-    few = {name: merged.agents[name] for name in (config.default_agent, file.name) if name in merged.agents}
+    calling = config.call_agent.agent if config.call_agent else None
+    named = (config.default_agent, calling or config.default_agent, file.name)
+    few = {name: merged.agents[name] for name in named if name in merged.agents}
     alone = merged.model_copy(update={"agents": few})
     if found := [(_inside(file.name, place), why) for place, why in alone.contradictions()]:
         raise ConfigError("\n".join(file.located(found)))

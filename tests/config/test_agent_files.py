@@ -64,6 +64,14 @@ def test_every_template_is_an_agent(fitting: AgentFiles, template: str) -> None:
     assert fitting.create("x", template=template).problems == ()
 
 
+def test_it_fits_a_configuration_that_names_other_agents(tmp_path: Path) -> None:
+    """By itself an agent is looked at without most of the others; those that are named must be there."""
+    (tmp_path / "c.yaml").write_text(
+        BASE.replace("{base: {}}", "{base: {}, booking: {}, other: {}}").replace("{enabled", "{agent: booking, enabled")
+    )
+    assert AgentFiles(tmp_path / "agents", load(tmp_path / "c.yaml", SECRETS)).create("x").problems == ()
+
+
 def test_there_is_one_of_each_name(files: AgentFiles) -> None:
     files.create("x")
     with pytest.raises(AgentExists, match=r"x\.yaml"):
