@@ -102,6 +102,9 @@ class StudioWorld:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opened.aclose()
+        if self._shared_folder:  # what an interrupted story leaves there would be in the way of the next one
+            (self.trial.trunks / "offhook-studio.conf").unlink(missing_ok=True)
+            await asyncio.to_thread(self.trial.cli, "module reload res_pjsip.so")
 
     async def studio(self, *arguments: str, typed: str = "", status: int | None = 0) -> Done:
         """Run `studio`, with ``typed`` on its standard input; raises TrialError when it ends with another status than
