@@ -31,7 +31,7 @@ bench: setup ## Load the engine to its knee, alone and through Asterisk, and say
 
 test: check ## Check, then run every test: pure rooms, adapters, real Asterisk, real phone (ARGS='-k barge')
 	@scripts/asterisk install
-	@$(PY) -m pytest -m "not models" $(ARGS)
+	@$(PY) -m scripts.tests $(ARGS)
 
 test-models: setup ## Test the backends that are built from source (llama-cpp-python: minutes, the first time)
 	@scripts/setup models
