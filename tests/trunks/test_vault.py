@@ -74,6 +74,7 @@ def test_a_passphrase_opens_what_it_closed_and_no_other_does() -> None:
         (SEALED[:9] + b"\x09" + SEALED[10:], "something unknown"),
         (seal(PLAIN, generate()), "not the key"),
     ],
+    ids=["empty", "another kind", "newer", "passphrase", "unknown", "another key"],
 )
 def test_what_is_wrong_is_said_with_what_to_do_and_nothing_is_overwritten(
     tmp_path: Path, data: bytes, says: str
