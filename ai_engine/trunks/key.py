@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from ai_engine.errors import ConfigError
+from ai_engine.trunks.owner import give
 
 log = structlog.get_logger(__name__)
 
@@ -94,8 +95,12 @@ def find_key(directory: Path, environ: Mapping[str, str]) -> Key:
     if named := _named(environ):
         return named
     path = directory / KEY_FILE
-    if not path.exists():
-        if (directory / STORE_FILE).exists():
+    try:
+        missing, orphaned = not path.exists(), (directory / STORE_FILE).exists()
+    except OSError as error:
+        raise VaultError(f"the key of the store of numbers cannot be read: {error}; whose is {directory}?") from None
+    if missing:
+        if orphaned:
             raise VaultError(
                 f"{directory / STORE_FILE}: its key is not here. Put {path} back from a backup, or set what it was "
                 f"locked with: {_SOURCES}"
@@ -109,6 +114,7 @@ def write_key(path: Path, key: Key) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as file:
         os.fchmod(file.fileno(), 0o600)
+        give(file.fileno(), path.parent)
         file.write(base64.b64encode(key.secret) + b"\n")
         file.flush()
         os.fsync(file.fileno())

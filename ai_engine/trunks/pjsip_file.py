@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ai_engine.trunks.compare import lacking, stands
+from ai_engine.trunks.owner import give
 from ai_engine.trunks.pjsip import conf_text
 from ai_engine.trunks.pjsip_push import NotApplied, PushedTrunks
 from ai_engine.trunks.ports import Done, Pbx, Wanted
@@ -107,7 +108,9 @@ class WrittenTrunks:
 def _blocks(path: Path) -> dict[str, str]:
     """What stands in the file by the ids of the trunks."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(
+            encoding="utf-8", errors="replace"
+        )  # a block that is damaged differs from what it should be
     except FileNotFoundError:
         return {}
     parts = re.split(rf"^{_MARK}(\S+)\n", text, flags=re.MULTILINE)
@@ -127,9 +130,7 @@ def _write(path: Path, blocks: Mapping[str, str]) -> None:
             file.write(text)
             file.flush()
             os.fsync(handle)
-            if os.geteuid() == 0:
-                owner = path.parent.stat()
-                os.fchown(handle, owner.st_uid, owner.st_gid)
+            give(handle, path.parent)
         os.replace(name, path)
     except BaseException:
         with suppress(FileNotFoundError):

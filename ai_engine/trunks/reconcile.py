@@ -61,7 +61,7 @@ class TrunkKeeper:
         """Reconcile, and log each complaint that is not among the ``complaints`` already; those there are now."""
         try:
             applied = await self.reconcile()
-        except (AsteriskError, ConfigError) as error:
+        except (AsteriskError, ConfigError, OSError) as error:
             if str(error) not in complaints:
                 log.warning("trunks could not be applied to Asterisk", reason=str(error))
             return frozenset({str(error)})

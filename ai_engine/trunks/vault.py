@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ai_engine.trunks.key import KEY_FILE, Key, VaultError, find_key, of_file, write_key
+from ai_engine.trunks.owner import give
 from ai_engine.trunks.sealed import PREAMBLE, seal, unseal
 
 __all__ = ["Key", "Vault", "VaultError", "find_key"]
@@ -28,8 +29,9 @@ class Vault:
 
     def read(self) -> bytes | None:
         """What was written last; None where nothing was."""
-        if not self._path.exists():
-            return None
+        with self._explained("read"):
+            if not self._path.exists():
+                return None
         with self._locked(fcntl.LOCK_SH):
             return self._open()[0]
 
@@ -117,6 +119,7 @@ class Vault:
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(file.fileno(), 0o600)
+                give(file.fileno(), self._path.parent)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -130,9 +133,11 @@ class Vault:
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         # The store is replaced at each write, so the lock is a file of its own.
-        with self._explained():
-            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        with self._explained("read" if how == fcntl.LOCK_SH else "written"):
+            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
+            with self._explained():
+                give(handle, self._path.parent)
             self._lock(handle, how)
             yield
         finally:
@@ -152,11 +157,13 @@ class Vault:
                 time.sleep(_AGAIN_SECONDS)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, what: str = "written") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise VaultError(f"the store of numbers cannot be written: {error}. Nothing was changed") from None
+            raise VaultError(
+                f"the store of numbers cannot be {what}: {error}. Nothing was changed; whose is {self._path.parent}?"
+            ) from None
 
 
 def _open_pending(data: bytes, key: Key) -> tuple[bytes, Key] | None:
